@@ -1,0 +1,93 @@
+"""tacit: federated learning in which the data never leave their owner, and what leaves cannot be read.
+
+The public names are imported when they are first used, so that `import tacit` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Adam": "tacit.learning.solver",
+    "Callback": "tacit.record.callback",
+    "Converged": "tacit.record.stopping",
+    "Cosine": "tacit.learning.rate",
+    "DataError": "tacit.errors",
+    "Everyone": "tacit.selection.cohort",
+    "Exponential": "tacit.learning.rate",
+    "FedAdagrad": "tacit.algorithms.fedopt",
+    "FedAdam": "tacit.algorithms.fedopt",
+    "FedAvg": "tacit.algorithms.fedavg",
+    "FedAvgM": "tacit.algorithms.fedopt",
+    "FedDyn": "tacit.algorithms.feddyn",
+    "FedNova": "tacit.algorithms.fednova",
+    "FedProx": "tacit.algorithms.fedprox",
+    "FedYogi": "tacit.algorithms.fedopt",
+    "Federation": "tacit.federation",
+    "NormBound": "tacit.aggregation.norm_bound",
+    "Patience": "tacit.record.stopping",
+    "Population": "tacit.population.population",
+    "RoundFailed": "tacit.errors",
+    "Run": "tacit.record.run",
+    "SGD": "tacit.learning.solver",
+    "Scaffold": "tacit.algorithms.scaffold",
+    "StepDecay": "tacit.learning.rate",
+    "TacitError": "tacit.errors",
+    "Task": "tacit.learning.task",
+    "Uniform": "tacit.selection.cohort",
+    "UsageError": "tacit.errors",
+    "Warmup": "tacit.learning.rate",
+}
+_PACKAGES = ("scenarios",)
+
+__all__ = ["__version__", *sorted(_HOMES), *_PACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _PACKAGES:
+        return import_module(f"tacit.{name}")
+    raise AttributeError(f"module 'tacit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from tacit import scenarios as scenarios
+    from tacit.aggregation.norm_bound import NormBound as NormBound
+    from tacit.algorithms.fedavg import FedAvg as FedAvg
+    from tacit.algorithms.feddyn import FedDyn as FedDyn
+    from tacit.algorithms.fednova import FedNova as FedNova
+    from tacit.algorithms.fedopt import FedAdagrad as FedAdagrad
+    from tacit.algorithms.fedopt import FedAdam as FedAdam
+    from tacit.algorithms.fedopt import FedAvgM as FedAvgM
+    from tacit.algorithms.fedopt import FedYogi as FedYogi
+    from tacit.algorithms.fedprox import FedProx as FedProx
+    from tacit.algorithms.scaffold import Scaffold as Scaffold
+    from tacit.errors import DataError as DataError
+    from tacit.errors import RoundFailed as RoundFailed
+    from tacit.errors import TacitError as TacitError
+    from tacit.errors import UsageError as UsageError
+    from tacit.federation import Federation as Federation
+    from tacit.learning.rate import Cosine as Cosine
+    from tacit.learning.rate import Exponential as Exponential
+    from tacit.learning.rate import StepDecay as StepDecay
+    from tacit.learning.rate import Warmup as Warmup
+    from tacit.learning.solver import SGD as SGD
+    from tacit.learning.solver import Adam as Adam
+    from tacit.learning.task import Task as Task
+    from tacit.population.population import Population as Population
+    from tacit.record.callback import Callback as Callback
+    from tacit.record.run import Run as Run
+    from tacit.record.stopping import Converged as Converged
+    from tacit.record.stopping import Patience as Patience
+    from tacit.selection.cohort import Everyone as Everyone
+    from tacit.selection.cohort import Uniform as Uniform

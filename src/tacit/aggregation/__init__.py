@@ -1,0 +1,1 @@
+"""Stages around the sum, and the sum itself."""

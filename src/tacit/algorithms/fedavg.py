@@ -1,0 +1,41 @@
+"""FedAvg: the weighted mean of the clients' updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tacit.algorithms.base import Algorithm, stepped
+from tacit.learning.layout import Parts
+from tacit.learning.solver import Solver
+
+
+@dataclass(frozen=True)
+class FedAvg(Algorithm):
+    """Federated averaging: `x <- x + server_lr * sum_k (n_k / n) (y_k - x)`.
+
+    [McMahan17] arXiv:1602.05629, Algorithm 1.
+
+    Args:
+        solver: local solver.
+        server_lr: step along the mean update; 1 gives the average of the local models.
+        weights: "examples" (n_k / n) or "uniform" (1 / K).
+
+    >>> from tacit.learning.solver import SGD
+    >>> FedAvg(SGD(lr=0.1, batch_size=32, epochs=5)).weights
+    'examples'
+    """
+
+    solver: Solver
+    server_lr: float = 1.0
+    weights: str = "examples"
+
+    def problems(self) -> list[str]:
+        """See `Algorithm.problems`."""
+        found = super().problems()
+        if not self.server_lr > 0:
+            found.append(f"server_lr is {self.server_lr!r}: give a positive number")
+        return found
+
+    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+        """`x + server_lr * mean update`."""
+        return {"x": stepped(state["x"], self.server_lr * mean["update"])}

@@ -1,0 +1,117 @@
+"""What the verbs print: tables and facts on standard output, everything about how it goes on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tacit.record.folder import RunFolder
+    from tacit.record.result import Result
+
+PLAIN_WIDTH = 160  # columns where nobody looks at a terminal
+
+
+def out() -> Console:
+    """Standard output: with colours on a terminal, plain text elsewhere."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line on standard error, as it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, bold: int | None = None) -> None:
+    """A table on standard output. The first `left` columns are text, the others numbers; row `bold` stands out."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        side: Literal["left", "right"] = "left" if number < left else "right"
+        drawn.add_column(Text(name), justify=side, no_wrap=number >= left, overflow="fold")
+    for number, row in enumerate(rows):
+        drawn.add_row(*(Text(cell) for cell in row), style="bold" if number == bold else None)
+    out().print(drawn, soft_wrap=False)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, aligned."""
+    listed = list(pairs)
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, value in listed:
+        print(f"{name:<{width}}  {value}")
+
+
+def size(count: float) -> str:
+    """Bytes in a readable unit."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def ended(result: Result, folder: RunFolder, json: bool) -> None:
+    """What a run ends with: its tables and facts, or result.json alone."""
+    if json:
+        print(result.json_text, end="")
+        return
+    result_tables(result)
+    result_facts(result, str(folder.path))
+
+
+def result_tables(result: Result) -> None:
+    """The comparison, and the same on clients that no model was trained on."""
+    _comparison(f"{result.clients:,} clients, their last interactions", result, result.comparison, result.intervals)
+    if any(scores is not None for scores in result.cold_start.values()):
+        title = "cold start: clients that no shared model was trained on"
+        _comparison(title, result, result.cold_start, result.cold_start_intervals)
+
+
+def _comparison(
+    title: str, result: Result, rows: Mapping[str, Any], intervals: Mapping[str, tuple[float, float]]
+) -> None:
+    metrics = list(result.metrics)
+    known = [name for name in rows if rows[name] is not None]
+    lines = []
+    for name in rows:
+        scores = rows[name] or {}
+        low_high = intervals.get(name)
+        interval = f"{low_high[0]:.3f} - {low_high[1]:.3f}" if low_high else "-"
+        if scores or len(known) > 1:
+            cells = ("-" if scores.get(metric) is None else f"{scores[metric]:.3f}" for metric in metrics)
+            lines.append([name.replace("_", " "), *cells, interval])
+    print(f"\n{title}")
+    table(["", *metrics, f"{result.interval_metric} 95 %"], lines, bold=0)
+
+
+def result_facts(result: Result, where: str) -> None:
+    """Time, traffic and place of a run."""
+    each = result.seconds / max(result.rounds, 1)
+    whole_down, whole_up = result.bytes_down / max(result.clients, 1), result.bytes_up / max(result.clients, 1)
+    down, up = size(result.bytes_down_per_client), size(result.bytes_up_per_client)
+    label = "SYNTHETIC, from a generator: " if result.data.synthetic else ""
+    facts(
+        [
+            ("data", f"{label}{result.data.source}"),
+            ("rounds", f"{result.rounds} of {result.rounds_planned}: {result.ended}"),
+            ("time", f"{result.seconds:.1f} s in rounds, {each:.2f} s each, {result.engine} engine"),
+            ("model", f"{result.parameters:,} parameters"),
+            ("a round", f"each client in it received {down} and sent {up}"),
+            ("the run", f"each client received {size(whole_down)} and sent {size(whole_up)} on average"),
+            *([("set aside", f"{result.set_aside:,} reports; history.csv says why")] if result.set_aside else []),
+            ("plan", result.plan_hash),
+            ("folder", where),
+        ]
+    )
+    for note in (*result.data.notes, *result.notes):
+        print(f"- {note}")

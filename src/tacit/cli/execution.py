@@ -1,0 +1,176 @@
+"""Carrying a plan out in a folder, from its data to its result: what `tacit run` and `tacit resume` share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tacit.errors import Interrupted, StorageError
+from tacit.record.folder import HISTORY, PLAN, REPORT, RESULT, RunFolder
+
+if TYPE_CHECKING:
+    from tacit.federation import Federation
+    from tacit.plan import Plan
+    from tacit.record.callback import Callback
+    from tacit.record.result import Result
+    from tacit.record.run import Run
+    from tacit.scenarios.scenario import Prepared, Standing
+
+
+def begin(plan: Plan, folder: RunFolder, *, quiet: bool = False) -> Result:
+    """Carries out `plan` from its first round in `folder`, which is empty. What fails before that leaves no folder."""
+    from tacit.plan import written
+
+    with folder.locked():
+        try:
+            folder.write(PLAN, written(plan))
+            prepared, federation = _assembled(plan)
+        except BaseException:
+            folder.clear()
+            raise
+        return _carried_out(plan, folder, prepared, federation, quiet)
+
+
+def go_on(plan: Plan, folder: RunFolder, *, quiet: bool = False) -> Result:
+    """Carries out `plan` from the newest checkpoint in `folder`, or from its first round if there is none."""
+    with folder.locked():
+        prepared, federation = _assembled(plan)
+        return _carried_out(plan, folder, prepared, federation, quiet)
+
+
+def _assembled(plan: Plan) -> tuple[Prepared, Federation]:
+    from tacit.federation import Federation
+    from tacit.plan import build
+    from tacit.scenarios.scenario import scenario
+
+    prepared = scenario(plan.scenario).prepare(plan)
+    federation = Federation(
+        prepared.task,
+        prepared.population,
+        build.algorithm(plan),
+        selection=build.selection(plan),
+        seed=plan.seed,
+        workers=plan.run.workers,
+        engine=plan.run.engine,
+    )
+    return prepared, federation
+
+
+def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: Federation, quiet: bool) -> Result:
+    from tacit.plan import build
+
+    try:
+        run = federation.run(
+            plan.rounds,
+            prepared.validation(),
+            evaluate_every=plan.run.evaluate_every,
+            until=build.stopping(plan),
+            callbacks=[] if quiet else [_progress()],
+            checkpoint=folder.checkpoints,
+            checkpoint_every=plan.run.checkpoint_every,
+            resume=folder.rounds > 0,
+            progress=False,
+        )
+        if not quiet:
+            _tell("measuring the model" + (" and what it is held against" if plan.run.compare else ""))
+        standing = prepared.standing(run.model, full=plan.run.compare, workers=plan.run.workers or os.cpu_count() or 1)
+        return _recorded(plan, folder, prepared, federation, run, standing)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {folder.rounds} of {plan.rounds} rounds are kept. Go on with: tacit resume {folder.path}"
+        ) from None
+
+
+def _progress() -> Callback:
+    from tacit.record.progress import ProgressBar, ProgressLines
+
+    return ProgressBar("HR@10") if sys.stderr.isatty() else ProgressLines(metric="HR@10")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _recorded(
+    plan: Plan, folder: RunFolder, prepared: Prepared, federation: Federation, run: Run, standing: Standing
+) -> Result:
+    """Writes everything, the result last."""
+    run.facts["plan"] = plan.hash
+    run.save(folder.path)
+    _write_report(folder.path / REPORT, plan, prepared, run, standing)
+    result = _result(plan, folder, prepared, federation, run, standing)
+    folder.write(RESULT, result.json_text)
+    if not (folder.path / HISTORY).is_file():
+        raise StorageError(f"{folder.path} has lost its {HISTORY}: is something else writing there?")
+    return result
+
+
+def _write_report(path: Path, plan: Plan, prepared: Prepared, run: Run, standing: Standing) -> None:
+    from tacit.record.report import write
+
+    label = ("These data are SYNTHETIC: they come from a generator, not from people.",)
+    write(
+        run,
+        path,
+        title=f"{plan.scenario}: {prepared.source}",
+        comparison={name: scores for name, scores in standing.test.items() if scores is not None},
+        intervals=standing.intervals,
+        headline=standing.headline,
+        notes=(*(label if prepared.synthetic else ()), *prepared.notes, *standing.notes),
+    )
+
+
+def _result(
+    plan: Plan, folder: RunFolder, prepared: Prepared, federation: Federation, run: Run, standing: Standing
+) -> Result:
+    from tacit import __version__
+    from tacit.record.result import DataFacts, Result
+
+    rows, facts, last = run.rows, run.facts, run.rows[-1]
+    phases = [name for name in last if name.startswith("seconds_")]
+    measured = [{n: v for n, v in row.items() if n.startswith("test_") and v is not None} for row in rows]
+    watched = next((measures for measures in reversed(measured) if measures), measured[-1])
+    return Result(
+        tacit=__version__,
+        scenario=plan.scenario,
+        plan_hash=plan.hash,
+        data=DataFacts(
+            source=prepared.source,
+            synthetic=prepared.synthetic,
+            fingerprint=federation.population.fingerprint(),
+            notes=list(prepared.notes),
+        ),
+        seed=plan.seed,
+        rounds=len(rows),
+        rounds_planned=plan.rounds,
+        ended=str(facts["ended"]),
+        seconds=sum(float(row["seconds"]) for row in rows),
+        seconds_by_phase={n.removeprefix("seconds_"): sum(float(row[n]) for row in rows) for n in phases},
+        clients=len(federation.population),
+        parameters=federation.task.d,
+        engine=run.engine,
+        workers=int(facts["workers"]),
+        dtype=str(facts["dtype"]),
+        bytes_down_per_client=int(facts["bytes_down_per_client"]),
+        bytes_up_per_client=int(facts["bytes_up_per_client"]),
+        bytes_down=sum(int(row["bytes_down"]) for row in rows),
+        bytes_up=sum(int(row["bytes_up"]) for row in rows),
+        set_aside=sum(int(row["set_aside"]) for row in rows),
+        loss=float(last["loss"]),
+        metrics=dict(standing.test["federated"] or {}),
+        validation={name.removeprefix("test_"): float(value) for name, value in watched.items()},
+        comparison=_table(standing.test),
+        interval_metric=standing.headline,
+        intervals=dict(standing.intervals),
+        cold_start=_table(standing.unseen),
+        cold_start_intervals=dict(standing.unseen_intervals),
+        notes=list(standing.notes),
+        model_sha256=folder.model_sha256(),
+    )
+
+
+def _table(scores: object) -> dict[str, dict[str, float | None] | None]:
+    assert isinstance(scores, dict)
+    return {name: None if row is None else dict(row) for name, row in scores.items()}

@@ -1,0 +1,115 @@
+"""The command `tacit`: its verbs, and how every error ends. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tacit import __version__
+from tacit.cli import data, doctor, export, plan, recommend, resume, run, runs, scenarios, show
+from tacit.errors import TacitError
+
+UNEXPECTED, INTERRUPTED = 1, 130
+# What typer's own errors have in common is not public by itself in every release; BadParameter derives from it.
+MISUSE: Any = typer.BadParameter.__mro__[2]
+
+EPILOG = """\b
+Begin with:
+  tacit run app-recommendation                         phones learn together, on synthetic logs
+  tacit run app-recommendation --data lsapp.tsv.gz     the same on real ones
+  tacit plan show app-recommendation > plan.toml       everything that can be set
+  tacit run plan.toml --set solver.lr=0.05
+
+\b
+Exit codes:
+  0    success
+  1    unexpected: a fault of tacit, or of a model or loss of yours
+  2    a mistake in the options or in a plan
+  3    data that are missing, damaged or cannot be learned from
+  4    a round failed: too few reports could be counted
+  5    a run, checkpoint or report that cannot be written or read
+  130  interrupted
+"""
+
+app = typer.Typer(
+    name="tacit",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("resume", epilog=resume.EXAMPLES)(resume.resume)
+app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
+app.command("show", epilog=show.EXAMPLES)(show.show)
+app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
+app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("scenarios", epilog=scenarios.EXAMPLES)(scenarios.scenarios)
+app.add_typer(plan.app, name="plan")
+app.command("data", epilog=data.EXAMPLES)(data.data)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tacit {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")]
+
+
+@app.callback()
+def tacit(version: Version = False, debug: Debug = False) -> None:
+    """Federated learning in which the data never leave their owner."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    warnings.showwarning = _show_warning
+    try:
+        code = app(args=words, prog_name="tacit", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNEXPECTED
+    except (typer.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if debug and not isinstance(error, MISUSE):
+            raise
+        return _failed(error)
+
+
+def _failed(error: Any) -> int:
+    if isinstance(error, MISUSE):
+        error.show()
+        return int(error.exit_code)
+    if isinstance(error, TacitError):
+        _say(f"error: {error}")
+        return error.exit_code
+    _say(f"unexpected {type(error).__name__}: {error}\n--debug shows where it happened")
+    return UNEXPECTED
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: object, **more: object) -> None:
+    """Tacit's warnings, in one line each; those of libraries are not for users of the command line."""
+    if category.__module__.startswith("tacit"):
+        _say(f"warning: {message}")

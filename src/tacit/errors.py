@@ -1,0 +1,102 @@
+"""Every error a user can meet: what was wrong, the value, and what to do about it.
+
+All of them derive from `TacitError`. Checks that can be made before anything is computed collect every problem first
+(`Problems`) and raise once. Each class carries the exit code with which the command line ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+
+class TacitError(Exception):
+    """A mistake or a failure that a user can act on. `exit_code` is how the command line ends."""
+
+    exit_code = 1
+
+
+class TacitWarning(UserWarning):
+    """Something that a user should know of, and that the run survived."""
+
+
+class UsageError(TacitError):
+    """An argument, an option or a plan that cannot be carried out as it stands."""
+
+    exit_code = 2
+
+
+class DataError(TacitError):
+    """Data that cannot be learned from: missing, unreadable, truncated, of the wrong shape, or not finite."""
+
+    exit_code = 3
+
+
+class IncompatibleOptions(UsageError):
+    """Two choices, each valid alone, that do not go together. The message says why."""
+
+
+class RoundFailed(TacitError):
+    """A round in which too few reports remained to go on. The last completed round is kept."""
+
+    exit_code = 4
+
+
+class StorageError(TacitError):
+    """A run, a checkpoint or a report that could not be written or read back."""
+
+    exit_code = 5
+
+
+class Interrupted(TacitError):
+    """The user stopped the run. What was checkpointed can be resumed."""
+
+    exit_code = 130
+
+
+@dataclass
+class Problems:
+    """Collects problems and raises them together.
+
+    Used as a context manager, it raises on leaving the block when something was added:
+
+        with Problems("the plan cannot run", UsageError) as problems:
+            problems.check(lr > 0, f"lr is {lr!r}: give a positive learning rate")
+    """
+
+    title: str
+    error: type[TacitError] = UsageError
+    found: list[str] = field(default_factory=list)
+    shown: int = 20
+
+    def add(self, problem: str) -> None:
+        """Records one problem."""
+        self.found.append(problem)
+
+    def extend(self, problems: Iterable[str]) -> None:
+        """Records several problems."""
+        self.found.extend(problems)
+
+    def check(self, holds: bool, problem: str) -> bool:
+        """Records `problem` unless `holds`. Returns `holds`."""
+        if not holds:
+            self.found.append(problem)
+        return holds
+
+    def raise_if_any(self) -> None:
+        """Raises `error` with every problem found, if there is one."""
+        if not self.found:
+            return
+        lines = [f"  - {problem}" for problem in self.found[: self.shown]]
+        if len(self.found) > self.shown:
+            lines.append(f"  - and {len(self.found) - self.shown} more")
+        count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
+        raise self.error(f"{self.title} ({count}):\n" + "\n".join(lines))
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.raise_if_any()

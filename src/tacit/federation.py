@@ -1,0 +1,354 @@
+"""One run of federated learning, told top to bottom."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tacit.aggregation.stage import Chain, Stage
+from tacit.algorithms.base import Algorithm
+from tacit.errors import Problems, RoundFailed, TacitWarning, UsageError
+from tacit.evaluation import Evaluation, Test
+from tacit.learning.ladder import Choice, choose
+from tacit.learning.layout import Parts
+from tacit.learning.solver import steps_for
+from tacit.learning.task import Task
+from tacit.population.population import Population
+from tacit.preflight import check, is_count
+from tacit.record import checkpoint as checkpoints
+from tacit.record.callback import Callback
+from tacit.record.checkpoint import Checkpoint
+from tacit.record.progress import with_progress
+from tacit.record.run import Run
+from tacit.record.stopping import Stopping
+from tacit.selection.cohort import Cohort, Everyone, Selection
+from tacit.server import Server
+from tacit.venue.block import cut
+from tacit.venue.fold import Total
+from tacit.venue.processes import Processes, available
+from tacit.venue.threads import Threads, one_thread
+from tacit.venue.venue import Venue
+from tacit.venue.work import LocalTraining
+
+Row = dict[str, Any]
+Weights = Mapping[str, Tensor] | str | Path
+
+
+class Federation:
+    """Clients, a task and a method, put together and checked; `run` trains.
+
+    Args:
+        task: what is learned.
+        population: who holds the data.
+        algorithm: the federated method, with its local solver.
+        selection: who takes part in a round; everyone by default.
+        stages: transforms around the sum, in order.
+        seed: of every draw: cohorts, batches, dropout. The same seed gives the same bits.
+        workers: how many clients are trained at once; all cores when None. It changes no bit of the result.
+        engine: "auto" takes the fastest engine that agrees with the eager one; or "fused", "traced", "eager".
+        minimum: smallest share of a cohort that must be counted, or the round fails.
+
+    Raises:
+        TacitError: with every problem that can be seen before computing.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        population: Population,
+        algorithm: Algorithm,
+        *,
+        selection: Selection | None = None,
+        stages: Sequence[Stage] = (),
+        seed: int = 0,
+        workers: int | None = None,
+        engine: str = "auto",
+        minimum: float = 0.5,
+    ) -> None:
+        self.task, self.algorithm, self.seed, self.minimum, self.engine = task, algorithm, seed, minimum, engine
+        self.selection: Selection = selection or Everyone()
+        self.workers = workers if workers is not None else os.cpu_count() or 1
+        check(self, population)
+        self.population = population.cast(task.dtype)
+        self.chain = Chain.of(stages, LocalTraining.report_layout(task, algorithm))
+
+    def run(
+        self,
+        rounds: int,
+        test: Test | None = None,
+        *,
+        evaluate_every: int = 1,
+        until: Stopping | Iterable[Stopping] = (),
+        callbacks: Iterable[Callback] = (),
+        checkpoint: str | Path | None = None,
+        checkpoint_every: int = 10,
+        resume: bool = False,
+        start: Weights | None = None,
+        progress: bool | None = None,
+    ) -> Run:
+        """Trains for `rounds` rounds, or until a stopping rule says so.
+
+        Args:
+            rounds: how many rounds in all.
+            test: arrays `(x, y)`, a population, or a function of the model that gives named numbers.
+            evaluate_every: rounds between evaluations; the first and the last round are always evaluated.
+            until: stopping rules (`Patience`, `Converged`).
+            callbacks: see `Callback`.
+            checkpoint: folder for checkpoints.
+            checkpoint_every: rounds between checkpoints; the last round is always kept.
+            resume: go on from the newest checkpoint in `checkpoint`, bit for bit.
+            start: weights to start from instead of the model's own: a mapping, or a safetensors file.
+            progress: show a progress bar; by default only on a terminal.
+
+        Returns:
+            The run: model, history, facts.
+
+        Raises:
+            UsageError: arguments that do not make sense.
+            RoundFailed: too few reports remained in a round; what was checkpointed can be resumed.
+            StorageError: a checkpoint cannot be written or read.
+        """
+        with Problems("the run cannot start", UsageError) as problems:
+            names = ("rounds", "evaluate_every", "checkpoint_every")
+            for name, value in zip(names, (rounds, evaluate_every, checkpoint_every), strict=True):
+                problems.check(is_count(value), f"{name} is {value!r}: give a whole number of at least 1")
+            problems.check(
+                not resume or checkpoint is not None, "resume=True needs checkpoint=FOLDER, the run's folder"
+            )
+            problems.check(not (resume and start is not None), "resume=True goes on from a checkpoint: leave start out")
+            folder = Path(checkpoint) if checkpoint is not None else None
+            problems.check(
+                folder is None or resume or not checkpoints.found(folder),
+                f"{checkpoint} holds the checkpoints of a run: give resume=True to go on with it, or another folder",
+            )
+        rules = list(until) if isinstance(until, Iterable) else [until]
+        evaluation = Evaluation(self.task, test) if test is not None else None
+        loop = _Loop(self, rounds, evaluation, evaluate_every, rules, with_progress(callbacks, progress))
+        if start is not None:
+            loop.server.start_from(start)
+        engine = loop.restore(checkpoints.latest(folder)) if resume and folder is not None else self.engine
+        return loop.run(engine, folder, checkpoint_every)
+
+
+class _Loop:
+    """The rounds of one run, with everything that lives only as long as it does."""
+
+    def __init__(
+        self,
+        federation: Federation,
+        rounds: int,
+        evaluation: Evaluation | None,
+        evaluate_every: int,
+        rules: list[Stopping],
+        callbacks: list[Callback],
+    ) -> None:
+        self.federation, self.rounds, self.rules, self.callbacks = federation, rounds, rules, callbacks
+        self.evaluation, self.evaluate_every = evaluation, evaluate_every
+        self.server = Server(federation.task, federation.algorithm, federation.chain, len(federation.population))
+        self.rows: list[Row] = []
+        self.load = _examples_read(federation.algorithm, federation.population)
+        self.report_bytes = federation.chain.layout.size * federation.task.dtype.itemsize
+        self.reason = f"all {rounds} rounds are done"
+
+    def run(self, engine: str, folder: Path | None, every: int) -> Run:
+        """Chooses engine and venue, goes through the rounds, and closes what it opened."""
+        choice = self._choose(engine)
+        venue = self._open(choice)
+        facts = self._facts(venue, choice)
+        try:
+            for callback in self.callbacks:
+                callback.on_start(self.rounds, facts)
+            self._rounds(venue, choice, folder, every)
+        except BaseException as error:
+            self.reason = f"failed: {str(error) or type(error).__name__}"
+            raise
+        finally:
+            venue.close()
+            for callback in self.callbacks:
+                callback.on_end(self.reason)
+        model = self.server.model()
+        tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        return Run(tensors, self.rows, {**facts, "ended": self.reason}, model)
+
+    def _rounds(self, venue: Venue, choice: Choice, folder: Path | None, every: int) -> None:
+        ended = self._ended(False)
+        while not ended and len(self.rows) < self.rounds:
+            round = len(self.rows)
+            for callback in self.callbacks:
+                callback.on_round_start(round + 1)
+            row = self._round(venue, round)
+            asked = [callback.on_round_end(row) for callback in self.callbacks]
+            ended = self._ended(any(asked))
+            if ended and self.evaluation is not None and not self._due(round):
+                row |= self.evaluation(self.server.state["x"], self.server.buffers)
+            if folder is not None and ((round + 1) % every == 0 or ended or round + 1 == self.rounds):
+                state = self._identity() | {"engine": choice.name, "rows": self.rows}
+                checkpoints.write(folder, Checkpoint(round + 1, self.server.tensors(), state))
+
+    def _round(self, venue: Venue, round: int) -> Row:
+        """Select, broadcast, train and sum, step, evaluate, record."""
+        watch, federation, server = _Watch(), self.federation, self.server
+        before = server.state["x"]
+        with one_thread():
+            cohort = federation.selection.draw(len(federation.population), federation.seed, round)
+            blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget)
+            watch.lap("select")
+            _, down = server.broadcast()
+            watch.lap("broadcast")
+            total = venue.sum(blocks, down, round)
+            watch.lap("train")
+            self._require_enough(total, cohort, round)
+            mean = server.step(total)
+            watch.lap("aggregate")
+        measured = self._evaluate(round)
+        watch.lap("evaluate")
+        moved = float(torch.linalg.vector_norm((server.state["x"] - before).double()))
+        row = self._row(round, total, mean, moved, measured)
+        row |= {"bytes_down": down.nbytes * len(cohort.clients), "bytes_up": self.report_bytes * len(total.counted)}
+        self.rows.append(row | watch.seconds() | {"worker_seconds": total.seconds})
+        return self.rows[-1]
+
+    def _require_enough(self, total: Total, cohort: Cohort, round: int) -> None:
+        """Names the clients set aside in a warning; fails the round when too few are left."""
+        causes = "; ".join(f"{a.client!r}: {a.reason}" for a in total.set_aside[:5])
+        if total.set_aside:
+            text = f"round {round + 1}: {len(total.set_aside)} reports were set aside and not counted: {causes}"
+            warnings.warn(text, TacitWarning, stacklevel=2)
+        needed = max(1, ceil(self.federation.minimum * len(cohort.clients)))
+        if len(total.counted) < needed:
+            raise RoundFailed(
+                f"round {round + 1}: only {len(total.counted)} of {len(cohort.clients)} reports could be counted, "
+                f"{needed} are needed (minimum={self.federation.minimum:g}). Set aside: {causes}"
+            )
+
+    def _row(self, round: int, total: Total, mean: Parts, moved: float, measured: Row) -> Row:
+        return {
+            "round": round + 1,
+            "loss": float(mean["loss"]),
+            **measured,
+            "clients": len(total.counted),
+            "examples": int(float(mean["examples"] * mean["weight"]) + 0.5),
+            "update_norm": moved,
+            "set_aside": len(total.set_aside),
+            "set_aside_reasons": "; ".join(f"{a.client}: {a.reason}" for a in total.set_aside),
+        }
+
+    def _evaluate(self, round: int) -> Row:
+        """The test measures of this round; None for each where it is not this round's turn."""
+        if self.evaluation is None:
+            return {}
+        if self._due(round):
+            return dict(self.evaluation(self.server.state["x"], self.server.buffers))
+        return dict.fromkeys(sorted({name for row in self.rows for name in row if name.startswith("test_")}))
+
+    def _due(self, round: int) -> bool:
+        """Whether this is a round after which the model is evaluated, however it ends."""
+        return round == 0 or (round + 1) % self.evaluate_every == 0 or round + 1 == self.rounds
+
+    def _ended(self, asked: bool) -> bool:
+        reasons = ["a callback asked to stop"] if asked else []
+        if self.rows:
+            reasons += [reason for rule in self.rules if (reason := rule.done(self.rows))]
+        if reasons:
+            self.reason = reasons[0]
+        return bool(reasons)
+
+    def _choose(self, engine: str) -> Choice:
+        """Climbs the engine ladder with the largest, the smallest and the first client as a sample."""
+        federation = self.federation
+        sizes = federation.population.sizes
+        sample = federation.population.examples(np.unique([int(sizes.argmax()), int(sizes.argmin()), 0]))
+        algorithm = federation.algorithm
+        offset = algorithm.memory(federation.task.d) > 0
+        return choose(federation.task, algorithm.solver, sample, algorithm.proximal, offset, engine)
+
+    def _open(self, choice: Choice) -> Venue:
+        federation, server = self.federation, self.server
+        layout, _ = server.broadcast()
+        work = LocalTraining(
+            federation.task,
+            federation.algorithm,
+            federation.population,
+            server.memory,
+            federation.chain,
+            layout,
+            choice.make,
+            federation.seed,
+        )
+        workers = min(federation.workers, len(federation.population))
+        if choice.threads or workers == 1 or not available():
+            return Threads(work, workers if choice.threads else 1)
+        return Processes(work, workers)
+
+    def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
+        layout, _ = self.server.broadcast()
+        return self._identity() | {
+            "engine": choice.name,
+            "engine_declined": choice.declined,
+            "engine_deviation": choice.deviation,
+            "venue": venue.name,
+            "workers": venue.workers,
+            "clients": len(self.federation.population),
+            "bytes_up_per_client": self.report_bytes,
+            "bytes_down_per_client": layout.size * self.federation.task.dtype.itemsize,
+            "dtype": str(self.federation.task.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a resumed run to be the same run."""
+        federation = self.federation
+        return {
+            "seed": federation.seed,
+            "algorithm": repr(federation.algorithm),
+            "selection": repr(federation.selection),
+            "stages": repr(federation.chain.stages),
+            "parameters": federation.task.d,
+            "population": federation.population.fingerprint(),
+        }
+
+    def restore(self, saved: Checkpoint) -> str:
+        """Takes up a checkpoint. Returns the engine that the run must go on with.
+
+        Raises:
+            UsageError: the checkpoint belongs to another run.
+        """
+        mine = self._identity()
+        differs = [f"{n} was {saved.state.get(n)!r}, is {v!r}" for n, v in mine.items() if saved.state.get(n) != v]
+        if differs:
+            raise UsageError("the checkpoint belongs to another run: " + "; ".join(differs))
+        self.server.restore(saved.tensors)
+        self.rows = list(saved.state["rows"])
+        return str(saved.state["engine"])
+
+
+class _Watch:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[f"seconds_{name}"], self._last = now - self._last, now
+
+    def seconds(self) -> dict[str, float]:
+        return self._laps | {"seconds": sum(self._laps.values())}
+
+
+def _examples_read(algorithm: Algorithm, population: Population) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """(N,) how many examples each client reads in a round: the measure of its work."""
+    solver = algorithm.solver
+    sizes, counts = np.unique(population.sizes, return_inverse=True)
+    reads = [steps_for(solver, int(n)) * min(solver.batch_size or int(n), int(n)) for n in sizes]
+    return np.array(reads, dtype=np.int64)[counts]

@@ -1,0 +1,98 @@
+"""Named slices of one flat vector: how a report, a broadcast or a model is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, ...]
+Parts = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes, in order, of the parts of one flat vector of `size` numbers.
+
+    The laws: `unpack(pack(**parts)) == parts`, and `unpack` returns views (writing to a part writes to the vector).
+    All methods act on the last axis, so the leading `(...)` may be empty (one client) or `(K,)` (a block).
+
+    >>> layout = Layout.of(weight=(2, 3), bias=(2,))
+    >>> layout.size, layout["bias"]
+    (8, slice(6, 8, None))
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+
+    @classmethod
+    def of(cls, **shapes: Shape) -> Layout:
+        """A layout from `name=shape` pairs, in the order given."""
+        return cls(tuple(shapes), tuple(tuple(s) for s in shapes.values()))
+
+    @classmethod
+    def like(cls, parts: Mapping[str, Tensor]) -> Layout:
+        """The layout of existing tensors, in the mapping's order."""
+        return cls(tuple(parts), tuple(tuple(p.shape) for p in parts.values()))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each part holds."""
+        return tuple(prod(s) for s in self.shapes)
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector."""
+        return sum(self.sizes)
+
+    def slices(self) -> Iterator[tuple[str, slice, Shape]]:
+        """Each part's name, its place in the vector and its shape."""
+        start = 0
+        for name, shape, size in zip(self.names, self.shapes, self.sizes, strict=True):
+            yield name, slice(start, start + size), shape
+            start += size
+
+    def __getitem__(self, name: str) -> slice:
+        for candidate, place, _ in self.slices():
+            if candidate == name:
+                return place
+        raise KeyError(f"no part {name!r} in this layout; it has {', '.join(self.names)}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def extend(self, name: str, shape: Shape = ()) -> Layout:
+        """This layout with one more part at its end.
+
+        Raises:
+            ValueError: `name` is taken.
+        """
+        if name in self.names:
+            raise ValueError(f"the layout already has a part named {name!r}")
+        return Layout((*self.names, name), (*self.shapes, tuple(shape)))
+
+    def pack(self, parts: Mapping[str, Tensor], out: Tensor | None = None) -> Tensor:
+        """Lays `parts`, each `(..., *shape)`, into one vector `(..., size)`; into `out` where it is given."""
+        if set(parts) != set(self.names):
+            raise ValueError(f"parts {sorted(parts)} do not fit the layout {sorted(self.names)}")
+        first = parts[self.names[0]]
+        lead = first.shape[: first.dim() - len(self.shapes[0])]
+        vector = torch.empty(*lead, self.size, dtype=first.dtype, device=first.device) if out is None else out
+        for name, place, _ in self.slices():
+            target = vector[..., place]
+            target.copy_(parts[name].reshape(target.shape))
+        return vector
+
+    def unpack(self, vector: Tensor) -> Parts:
+        """Views of `vector` `(..., size)`, one for each part `(..., *shape)`.
+
+        Raises:
+            ValueError: the last axis is not `size` long.
+        """
+        if vector.shape[-1] != self.size:
+            raise ValueError(f"a vector of {vector.shape[-1]} numbers does not fit a layout of {self.size}")
+        lead = vector.shape[:-1]
+        return {name: vector[..., place].view((*lead, *shape)) for name, place, shape in self.slices()}

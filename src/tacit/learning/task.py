@@ -1,0 +1,153 @@
+"""A task: model, loss and metrics, as functions of one flat parameter vector."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from tacit.errors import Problems, UsageError
+from tacit.learning.layout import Layout
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], Tensor]
+FLOATS = (torch.float32, torch.float64)
+
+
+@dataclass
+class Bound:
+    """A copy of the model whose parameters, gradients and buffers are views of flat vectors.
+
+    Writing to `x` changes the model; `backward` fills `g`. One per worker; never shared.
+
+    Attributes:
+        module: the copy.
+        x: (d,) parameters.
+        g: (d,) gradients.
+        b: (b,) floating-point and counting buffers, in the task's dtype.
+    """
+
+    module: nn.Module
+    x: Tensor
+    g: Tensor
+    b: Tensor
+    push: Callable[[], None]
+    pull: Callable[[], None]
+
+
+class Task:
+    """What is learned: `model`, `loss` and `metrics`.
+
+    Args:
+        model: any `torch.nn.Module`; its present weights are the initial model. Parameters with `requires_grad=False`
+            are frozen: known to all, never sent.
+        loss: `loss(output, target)`, the mean over the batch, a scalar.
+        metrics: name -> `metric(output, target)`, the mean over the batch.
+        buffers: "average" (BatchNorm's statistics are averaged plainly over the cohort) or "local" (they stay as the
+            server has them).
+
+    Raises:
+        UsageError: with every problem of the arguments.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: Loss, metrics: Mapping[str, Metric] | None = None, *, buffers: str = "average"
+    ) -> None:
+        self.model, self.loss, self.metrics, self.buffers = model, loss, dict(metrics or {}), buffers
+        with Problems("the task cannot be built", UsageError) as problems:
+            self._check(problems)
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.layout = Layout.like(trained)
+        self.dtype = next(iter(trained.values())).dtype
+        self.buffer_layout = Layout.like(dict(model.named_buffers()))
+
+    def _check(self, problems: Problems) -> None:
+        if not problems.check(
+            isinstance(self.model, nn.Module), f"model is a {type(self.model).__name__}: give a torch.nn.Module"
+        ):
+            return
+        parameters: dict[str, Any] = dict(self.model.named_parameters())
+        metrics: dict[str, object] = dict(self.metrics)
+        trained = {n: p for n, p in parameters.items() if p.requires_grad}
+        lazy = [n for n, p in parameters.items() if nn.parameter.is_lazy(p)]
+        problems.check(not lazy, f"parameters {lazy} have no shape yet: run the model once on a batch first")
+        problems.check(bool(trained), "the model has no parameter to train: give one with requires_grad=True")
+        kinds = {str(p.dtype) for p in trained.values()}
+        problems.check(
+            len(kinds) <= 1 and all(p.dtype in FLOATS for p in trained.values()),
+            f"the parameters have dtypes {sorted(kinds)}: make them all float32 or all float64 "
+            "(model.float() or model.double())",
+        )
+        broken = [n for n, p in trained.items() if n not in lazy and not bool(torch.isfinite(p).all())]
+        problems.check(not broken, f"parameters {broken} hold NaN or Inf: initialise the model again")
+        problems.check(callable(self.loss), f"loss is {self.loss!r}: give a function loss(output, target)")
+        problems.extend(f"metric {n!r} is {m!r}: give a function" for n, m in metrics.items() if not callable(m))
+        problems.check(self.buffers in ("average", "local"), f"buffers is {self.buffers!r}: give 'average' or 'local'")
+
+    @property
+    def d(self) -> int:
+        """Number of trained parameters."""
+        return self.layout.size
+
+    def initial(self) -> tuple[Tensor, Tensor]:
+        """The model's present parameters `(d,)` and buffers `(b,)`, as new flat vectors of the task's dtype."""
+        trained = {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
+        buffers = {n: b.detach().to(self.dtype) for n, b in self.model.named_buffers()}
+        packed = self.buffer_layout.pack(buffers) if buffers else torch.empty(0, dtype=self.dtype)
+        return self.layout.pack(trained).clone(), packed
+
+    def bind(self, device: torch.device | str = "cpu") -> Bound:
+        """A copy of the model bound to flat vectors (see `Bound`)."""
+        module = copy.deepcopy(self.model).to(device)
+        x0, b0 = self.initial()
+        x, b = x0.to(device), b0.to(device)
+        g = torch.zeros_like(x)
+        trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        values, gradients = self.layout.unpack(x), self.layout.unpack(g)
+        for name, parameter in trained.items():
+            parameter.data, parameter.grad = values[name], gradients[name]
+        pairs = list(zip(dict(module.named_buffers()).values(), self.buffer_layout.unpack(b).values(), strict=True))
+
+        def push() -> None:
+            for buffer, view in pairs:
+                buffer.copy_(view if buffer.is_floating_point() else view.round())
+
+        def pull() -> None:
+            for buffer, view in pairs:
+                view.copy_(buffer)
+
+        return Bound(module, x, g, b, push, pull)
+
+    def gradient(self, x: Tensor, b: Tensor, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and flat gradient of one client at `x` (d,); `b` (b,) stays as it is; functional, so it can be vmapped.
+
+        The model is in the mode, training or evaluation, in which the task's model was left.
+
+        Returns:
+            The loss, a scalar, and the gradient (d,).
+        """
+
+        def value(flat: Tensor) -> Tensor:
+            # Copies, and made in here, since BatchNorm in training writes to its buffers; counters are whole again.
+            tensors = self.buffer_layout.unpack(b.clone())
+            for name, buffer in self.model.named_buffers():
+                if not buffer.is_floating_point():
+                    tensors[name] = tensors[name].round().to(buffer.dtype)
+            named = {**self.layout.unpack(flat), **tensors}
+            return self.loss(functional_call(self.model, named, (inputs,)), target)
+
+        g, loss = grad_and_value(value)(x)
+        return loss, g
+
+    def install(self, x: Tensor, b: Tensor) -> nn.Module:
+        """A copy of the model with parameters `x` (d,) and buffers `b` (b,), in evaluation mode."""
+        bound = self.bind()
+        bound.x.copy_(x)
+        bound.b.copy_(b)
+        bound.push()
+        return bound.module.eval()

@@ -1,0 +1,165 @@
+"""The traced engine: one client run to the end on one core, each step one flat function of ATen calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tacit.errors import TacitError
+from tacit.learning.batches import Examples
+from tacit.learning.solver import SGD, Correction, Solver
+from tacit.learning.step import LocalRun
+from tacit.learning.task import Task
+from tacit.learning.traced.capture import Untraceable
+from tacit.learning.traced.emit import Step, running
+from tacit.learning.traced.program import Program
+from tacit.learning.traced.updates import Ending
+
+MOST_LENGTHS = 64
+"""Most distinct batch lengths in a run: each costs a capture, some tenths of a second, in every worker."""
+GATHER = 2**20
+"""Bytes of inputs that are collected from the population at a time, for several steps."""
+
+
+class TracedEngine:
+    """Steps captured with `make_fx`, rewritten and run without autograd; for any model whose Python does not look at data.
+
+    Plain SGD is fused into the gradient products (`W <- W - lr d^T x` is one call), with weight decay, proximal term and
+    offset as one affine step before it; momentum, Adam and other solvers get the gradient as one flat vector. The graph
+    of each batch length is captured when it is met first. The results of a client do not depend on the others in its block.
+
+    Args:
+        task, solver: what every client runs.
+    """
+
+    name = "traced"
+    threads = False
+
+    def __init__(self, task: Task, solver: Solver) -> None:
+        self.task, self.solver = task, solver
+        self.program = Program(task)
+        self.slots = torch.zeros(solver.slots(), task.d, dtype=task.dtype)
+
+    @classmethod
+    def accepts(cls, task: Task, solver: Solver, sample: Examples) -> str | None:
+        """Why this engine cannot run the task: None when it can.
+
+        Captures one batch of the sample twice, on different numbers: a model that decides in Python by what it sees, by
+        chance or by what it did before is refused.
+        """
+        size = solver.batch_size
+        lengths = {n for s in sample.size.tolist() for n in ((min(size, s), s % size) if size else (s,))} - {0}
+        if len(lengths) > MOST_LENGTHS:
+            return f"batches of {len(lengths)} different lengths would need as many captures; most: {MOST_LENGTHS}"
+        n = min(size or max(lengths), max(lengths))
+        rows = slice(int(sample.start[int(sample.size.argmax())]), None)
+        x, y = sample.x[rows][:n], sample.y[rows][:n]
+        try:
+            engine = cls(task, solver)
+            first, second = engine.program.capture(x, y), engine.program.capture(x.flip(0), y.flip(0))
+            if not first.same_as(second):
+                return "two captures of its step differ: its Python depends on the data, on chance or on earlier calls"
+            engine.program.step(x, y, engine._ending(0.0, False))
+        except Untraceable as reason:
+            return str(reason)
+        except Exception as error:
+            return f"capturing its step failed with {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return None
+
+    def _ending(self, proximal: float, offset: bool) -> Ending:
+        if not isinstance(self.solver, SGD) or self.solver.momentum:
+            return Ending.GATHERED
+        return Ending.SHIFTED if self.solver.weight_decay or proximal or offset else Ending.PLAIN
+
+    def run(self, job: LocalRun, y: Tensor, buffers: Tensor, loss: Tensor) -> None:
+        """See `Engine.run`."""
+        ending = self._ending(job.correction.proximal, job.correction.offset is not None)
+        steps = self._steps(job, ending)
+        first, lengths = job.batches.client.tolist(), job.batches.lengths.tolist()
+        with running():
+            start = self.program.storage.inward(job.x, torch.empty_like(job.x))
+            order = torch.from_numpy(job.batches.order)
+            for k in range(len(loss)):
+                self.program.load(start, job.b)
+                if self.program.draws:
+                    torch.manual_seed(job.seeds[k])
+                mine = lengths[first[k] : first[k + 1]]
+                rows = order[job.batches.cut[first[k]] : job.batches.cut[first[k + 1]]]
+                advance = self._advance(job, k, start, ending)
+                values = [
+                    advance(steps[len(a)], a, b, s) for s, (a, b) in enumerate(self._batches(job.examples, rows, mine))
+                ]
+                loss[k] = _mean(values, mine)
+                self.program.store(y[k], buffers[k])
+
+    def _steps(self, job: LocalRun, ending: Ending) -> dict[int, Step]:
+        """The step for each batch length of the block."""
+        lengths, where = np.unique(job.batches.lengths, return_index=True)
+        steps = {}
+        for length, s in zip(lengths.tolist(), where.tolist(), strict=True):
+            rows = torch.from_numpy(job.batches.order[job.batches.cut[s] : job.batches.cut[s + 1]])
+            try:
+                steps[length] = self.program.step(job.examples.x[rows], job.examples.y[rows], ending)
+            except Untraceable as reason:
+                raise TacitError(
+                    f"the traced engine cannot run batches of {length} examples: {reason}; choose engine='eager'"
+                ) from None
+        return steps
+
+    def _batches(self, examples: Examples, rows: Tensor, lengths: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The client's batches, collected from the population some steps at a time."""
+        width = examples.x[:1].numel() * examples.x.element_size() or 1
+        most = max(GATHER // (width * max(lengths, default=1)), 1)
+        done = 0
+        for s in range(0, len(lengths), most):
+            part = lengths[s : s + most]
+            chosen = rows[done : done + sum(part)]
+            done += len(chosen)
+            x = self.program.prepare(examples.x.index_select(0, chosen))
+            yield from zip(x.split(part), examples.y.index_select(0, chosen).split(part), strict=True)
+
+    def _advance(self, job: LocalRun, k: int, start: Tensor, ending: Ending) -> Callable[..., Tensor]:
+        """`advance(step, x, y, s)` takes the client's step number s and returns its loss."""
+        if ending is Ending.PLAIN:
+            rate = -job.lr
+            return lambda step, x, y, s: step(x, y, rate)
+        offset = None if job.correction.offset is None else self._inward(job.correction.offset[k])
+        if ending is Ending.SHIFTED:
+            rate, shift = -job.lr, self._shift(job, start, offset)
+            return lambda step, x, y, s: step(x, y, rate, shift)
+        correction, flat, gradient = Correction(job.correction.proximal, offset), self.program.storage.flat, self.program.gradient
+        self.slots.zero_()
+
+        def gathered(step: Step, x: Tensor, y: Tensor, s: int) -> Tensor:
+            value = step(x, y)
+            self.solver.update(flat, correction(gradient, flat, start), self.slots, job.lr, s)
+            return value
+
+        return gathered
+
+    def _inward(self, vector: Tensor) -> Tensor:
+        return self.program.storage.inward(vector, torch.empty_like(vector))
+
+    def _shift(self, job: LocalRun, start: Tensor, offset: Tensor | None) -> Callable[[], object]:
+        """`y <- y - lr (wd y + mu (y - x) + offset)`, written as `y <- a y + c`."""
+        flat, mu = self.program.storage.flat, job.correction.proximal
+        decay = self.solver.weight_decay if isinstance(self.solver, SGD) else 0.0
+        a = 1.0 - job.lr * (decay + mu)
+        if not mu and offset is None:
+            return partial(flat.mul_, a)
+        c = start * (job.lr * mu)
+        if offset is not None:
+            c.sub_(offset, alpha=job.lr)
+        return partial(torch.add, c, flat, alpha=a, out=flat)
+
+
+def _mean(values: list[Tensor], lengths: list[int]) -> float:
+    """Mean loss over the examples that were read; 0 where none was."""
+    if not values:
+        return 0.0
+    seen = torch.stack(values).reshape(-1).double()
+    return float(seen @ torch.tensor(lengths, dtype=torch.float64)) / sum(lengths)

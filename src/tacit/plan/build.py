@@ -1,0 +1,56 @@
+"""From the parts of a plan to tacit's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tacit.plan.parts import SCHEDULES, STOPS, part_class
+
+if TYPE_CHECKING:
+    from tacit.algorithms.base import Algorithm
+    from tacit.learning.solver import Solver
+    from tacit.plan.plan import Part, Plan
+    from tacit.record.stopping import Stopping
+    from tacit.selection.cohort import Selection
+
+
+def value(entry: Any) -> Any:
+    """An entry of a plan as an argument: a table that names a schedule becomes that schedule."""
+    if isinstance(entry, Mapping) and "schedule" in entry:
+        fields = {name: value(inner) for name, inner in entry.items() if name != "schedule"}
+        return part_class(SCHEDULES[entry["schedule"]])(**fields)
+    return entry
+
+
+def made(part: Part, *arguments: Any) -> Any:
+    """The object that a part names.
+
+    Raises:
+        UsageError: the class refuses the fields.
+    """
+    return part_class(part.name)(*arguments, **{name: value(entry) for name, entry in part.fields.items()})
+
+
+def solver(plan: Plan) -> Solver:
+    """The local solver."""
+    built: Solver = made(plan.solver)
+    return built
+
+
+def algorithm(plan: Plan) -> Algorithm:
+    """The federated method, with its local solver."""
+    built: Algorithm = made(plan.algorithm, solver(plan))
+    return built
+
+
+def selection(plan: Plan) -> Selection:
+    """Who takes part."""
+    built: Selection = made(plan.selection)
+    return built
+
+
+def stopping(plan: Plan) -> list[Stopping]:
+    """The rules that end the run early."""
+    rules = ((name, getattr(plan.stop, name)) for name in STOPS)
+    return [part_class(STOPS[name])(**fields) for name, fields in rules if fields is not None]

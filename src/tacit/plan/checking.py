@@ -1,0 +1,171 @@
+"""Checking a plan's tables against what may stand in them, and collecting what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from tacit.errors import UsageError
+from tacit.plan import build
+from tacit.plan.field import MISSING, NONE, PlanField, Unfit, fields_of, fields_of_model, fitted, nearest, shown
+from tacit.plan.parts import PARTS, STOPS, part_class, part_fields
+from tacit.plan.plan import Part, Plan, RunOptions
+from tacit.plan.section import OWN, Own, Section
+
+Path = tuple[str, ...]
+SCALARS = ("scenario", "seed", "rounds")
+KEYS = ("hash", "version", *SCALARS, *OWN, *PARTS, "stop", "run")
+
+
+class Checking:
+    """Collects problems, each with the place of what it is about."""
+
+    def __init__(self, places: Mapping[Path, str]) -> None:
+        self.places = places
+        self.problems: list[tuple[tuple[int, int], str]] = []
+
+    def add(self, path: Path, problem: str) -> None:
+        """Records a problem with the entry at `path`, or with the table around it."""
+        around = [path[:n] for n in range(len(path), 0, -1)]
+        within = [p for p in self.places if p[: len(path)] == path]
+        place = next((self.places[p] for p in (*around[:1], *within, *around[1:]) if p in self.places), "")
+        line = int(place[5:]) if place.startswith("line ") else 0
+        self.problems.append(((line, len(self.problems)), f"{place}: {problem}" if place else problem))
+
+    def in_order(self) -> list[str]:
+        """The problems as text: those of options first, then by line."""
+        return [text for _, text in sorted(self.problems)]
+
+    def document(self, given: Mapping[str, Any], own: Own) -> dict[str, Any]:
+        """The content of `Plan`, every field filled in, from what was given."""
+        for name in given:
+            if name not in KEYS:
+                self.add((name,), f"there is no {name!r} in a plan: {nearest(name, KEYS)}")
+        fields = fields_of_model(Plan, SCALARS)
+        content = self.table((), {n: v for n, v in given.items() if n in fields}, fields)
+        sections = own.sections(given)
+        for name in OWN:
+            if name in sections:
+                content[name] = self.section((name,), self._table((name,), given), sections[name])
+            elif name in given:
+                self.add((name,), f"this scenario has no section [{name}]: remove it")
+        for name in PARTS:
+            content[name] = self.part(name, self._table((name,), given))
+        content["stop"] = self.stop(self._table(("stop",), given))
+        self.method(content)
+        options = fields_of_model(RunOptions, RunOptions.model_fields)
+        content["run"] = self.table(("run",), self._table(("run",), given), options)
+        return content
+
+    def _table(self, path: Path, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        value = given.get(path[-1], {})
+        if isinstance(value, Mapping):
+            return value
+        example = f'[{".".join(path)}] with name = "{value}"' if path[0] in PARTS else f"[{'.'.join(path)}]"
+        self.add(path, f"{path[-1]} is {shown(value)}: make it a table, {example}")
+        return {}
+
+    def table(
+        self,
+        path: Path,
+        given: Mapping[str, Any],
+        fields: Mapping[str, PlanField],
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """The entries of one table, in the order of `fields`; why a key is not there may stand in `elsewhere`."""
+        for name in given:
+            if name not in fields:
+                hint = elsewhere.get(name) or nearest(name, fields)
+                self.add((*path, name), f"there is no {name!r} in [{'.'.join(path)}]: {hint}")
+        resolved: dict[str, Any] = {}
+        for name, field in fields.items():
+            if name in given:
+                try:
+                    resolved[name] = fitted(field, given[name])
+                except Unfit as unfit:
+                    self.add((*path, name, *unfit.path), str(unfit))
+            elif field.default is MISSING:
+                self.add((*path, name), f"{'.'.join((*path, name))} is missing: add {name} = ...")
+            else:
+                resolved[name] = field.default
+        return resolved
+
+    def section(self, path: Path, given: Mapping[str, Any], section: Section) -> dict[str, Any]:
+        """A table of the scenario, with the tables in it."""
+        values = {n: v for n, v in given.items() if n not in section.tables}
+        resolved = self.table(path, values, section.fields, section.elsewhere)
+        for kind in section.kinds:
+            known = {n for n in fields_of(kind) if n in section.fields}
+            if known <= set(resolved):
+                self._try(path, kind, section.of(kind, resolved))
+        for name, inner in section.tables.items():
+            resolved[name] = self.section((*path, name), self._table((*path, name), given), inner)
+        return resolved
+
+    def part(self, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A choice among tacit's classes, with all of its fields."""
+        name = given.get("name")
+        if name not in PARTS[section]:
+            known = PARTS[section]
+            hint = nearest(name, known) if isinstance(name, str) else f"give one of {', '.join(known)}"
+            self.add((section, "name"), f"there is no {section} called {shown(name)}: {hint}")
+            return {"name": "", "fields": {}}
+        assert isinstance(name, str)
+        fields = part_fields(section, name)
+        values = self.table((section,), {n: v for n, v in given.items() if n != "name"}, fields)
+        if len(values) == len(fields) and section != "algorithm":
+            self._try((section,), part_class(name), {n: build.value(v) for n, v in values.items()})
+        return {"name": name, "fields": values}
+
+    def stop(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The rules that end a run early; a rule that is "none" is no rule."""
+        for name in given:
+            if name not in STOPS:
+                self.add(("stop", name), f"there is no {name!r} in [stop]: {nearest(name, STOPS)}")
+        content: dict[str, Any] = {}
+        for name, kind in STOPS.items():
+            if name in given and given[name] not in (None, NONE):
+                table, fields = self._table(("stop", name), given), fields_of(part_class(kind))
+                content[name] = self.table(("stop", name), table, fields)
+                if len(content[name]) == len(fields):
+                    self._try(("stop", name), part_class(kind), content[name])
+        return content
+
+    def method(self, content: Mapping[str, Any]) -> None:
+        """What the algorithm says about itself and its solver, if both can be made."""
+        try:
+            method = build.made(Part(**content["algorithm"]), build.made(Part(**content["solver"])))
+        except (UsageError, TypeError, AttributeError):  # reported already, part by part
+            return
+        for problem in method.problems():
+            self._named(("algorithm",), problem)
+        self._rates(method.solver.lr, content.get("rounds", 1))
+
+    def _rates(self, rate: Any, rounds: int) -> None:
+        from tacit.learning.rate import rate_at
+
+        for round in dict.fromkeys((0, rounds // 2, rounds - 1)):
+            try:
+                lr = rate_at(rate, round)
+            except (ArithmeticError, ValueError) as error:
+                self.add(("solver", "lr"), f"lr cannot be computed in round {round + 1} ({error}): check the schedule")
+                return
+            if not 0 < lr < float("inf"):
+                self.add(("solver", "lr"), f"lr is {lr!r} in round {round + 1} of {rounds}: it must stay above 0")
+                return
+
+    def _try(self, path: Path, kind: Any, values: Mapping[str, Any]) -> None:
+        """Builds `kind` to hear what it says about its values."""
+        try:
+            kind(**values)
+        except UsageError as error:
+            listed = [line.removeprefix("  - ") for line in str(error).splitlines() if line.startswith("  - ")]
+            for problem in listed or [str(error)]:
+                self._named(path, problem)
+
+    def _named(self, path: Path, problem: str) -> None:
+        """A problem whose text begins with the name of its field, mostly."""
+        field = problem.split(" ", 1)[0].split("=", 1)[0]
+        where = (*path, field)
+        self.add(where if where in self.places else (*path, "name"), f"{'.'.join(path)}: {problem}")

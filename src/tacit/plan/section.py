@@ -1,0 +1,53 @@
+"""The sections that a scenario adds to a plan: tables whose keys are the fields of its own dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tacit.plan.field import PlanField, fields_of
+
+OWN = ("data", "model")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table.
+
+    Attributes:
+        kinds: dataclasses; the keys of the table are their fields.
+        without: fields that are set elsewhere.
+        tables: tables within this one.
+        elsewhere: keys that exist under other conditions, with the condition, for the error message.
+    """
+
+    kinds: tuple[type, ...]
+    without: frozenset[str] = frozenset()
+    tables: Mapping[str, Section] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> dict[str, PlanField]:
+        """Every key that is a value."""
+        return {n: f for kind in self.kinds for n, f in fields_of(kind).items() if n not in self.without}
+
+    def of(self, kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of this table that are fields of `kind`."""
+        return {n: values[n] for n in fields_of(kind) if n in values and n not in self.without and n not in self.tables}
+
+
+class Own(Protocol):
+    """What a plan needs to know of a scenario. `given` holds the tables as they were written, unchecked."""
+
+    def sections(self, given: Mapping[str, Any]) -> Mapping[str, Section]:
+        """The tables `data` and `model`."""
+        ...
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a plan of this scenario is where the user says nothing: a document with at least `rounds`."""
+        ...
+
+    def problems(self, plan: Any) -> list[tuple[str, str]]:
+        """What is wrong with a plan as a whole and can be seen without reading data: the key, and the problem."""
+        ...

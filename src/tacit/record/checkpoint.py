@@ -1,0 +1,165 @@
+"""Checkpoints: everything a run needs to go on, bit for bit, written so that a crash leaves the last one whole.
+
+A checkpoint is a folder with two files: `state.json` and `tensors.safetensors`. It is written beside its final name,
+flushed to disk, and renamed. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tacit.errors import StorageError
+
+PREFIX = "checkpoint-"
+KEPT = 2
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state between two rounds.
+
+    Attributes:
+        round: how many rounds are done.
+        tensors: server state, stages' state, buffers and client memory, by name.
+        state: everything else, as JSON values.
+    """
+
+    round: int
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Writes a checkpoint into `folder` and removes all but the newest two.
+
+    Raises:
+        StorageError: no space, no permission. Earlier checkpoints stay as they were.
+    """
+    final = folder / f"{PREFIX}{checkpoint.round:06d}"
+    partial = folder / f".{final.name}.{os.getpid()}"
+    try:
+        for abandoned in folder.glob(f".{PREFIX}*"):  # by a process that was killed while it wrote
+            shutil.rmtree(abandoned)
+        partial.mkdir(parents=True)
+        save_file({n: t.contiguous().clone() for n, t in checkpoint.tensors.items()}, partial / "tensors.safetensors")
+        content = {"version": VERSION, "round": checkpoint.round, **checkpoint.state}
+        (partial / "state.json").write_text(json.dumps(content))
+        for path in (partial / "tensors.safetensors", partial / "state.json", partial):
+            flush(path)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        flush(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StorageError(
+            f"the checkpoint of round {checkpoint.round} cannot be written to {folder}: {error}. "
+            "Free some space there; the run can then be resumed from its last checkpoint"
+        ) from error
+    for old in found(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def found(folder: Path) -> list[Path]:
+    """The complete checkpoints in `folder`, oldest first."""
+    numbered = [p for p in folder.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit()]
+    return sorted((p for p in numbered if (p / "state.json").is_file()), key=lambda p: int(p.name.removeprefix(PREFIX)))
+
+
+def latest(folder: Path) -> Checkpoint:
+    """The newest checkpoint in `folder`.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+    """
+    paths = found(folder)
+    if not paths:
+        raise StorageError(f"there is no checkpoint in {folder}: run with checkpoint_every=n to have some")
+    return read(paths[-1])
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads one checkpoint.
+
+    Raises:
+        StorageError: it is missing, truncated, or of another version.
+    """
+    try:
+        state = json.loads((path / "state.json").read_text())
+        tensors = load_file(path / "tensors.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StorageError(
+            f"the checkpoint {path} cannot be read: {error}. Remove it to go on from the one before it, if there is one"
+        ) from error
+    version = state.get("version") if isinstance(state, dict) else None
+    if version != VERSION:
+        raise StorageError(
+            f"the checkpoint {path} has version {version!r}, and this tacit reads {VERSION}: "
+            "go on with the tacit that wrote it"
+        )
+    return Checkpoint(int(state.pop("round")), tensors, state)
+
+
+def flush(path: Path) -> None:
+    """Forces a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes a safetensors file atomically.
+
+    Raises:
+        StorageError: no space, no permission; an existing file stays as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({n: t.detach().contiguous().clone() for n, t in tensors.items()}, partial)
+        flush(partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes a text file atomically.
+
+    Raises:
+        StorageError: no space, no permission; an existing file stays as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        flush(partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file.
+
+    Raises:
+        StorageError: it is missing, truncated or not a safetensors file.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StorageError(f"{path} cannot be read as safetensors: {error}") from error
+    return tensors

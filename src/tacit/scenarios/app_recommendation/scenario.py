@@ -1,0 +1,289 @@
+"""The app recommender as a scenario: its tables in a plan, the federation they make, and its standing at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tacit.errors import DataError, Problems, UsageError
+from tacit.learning.task import Task
+from tacit.plan import Plan, Section
+from tacit.population.population import Population
+from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
+from tacit.scenarios.app_recommendation.evaluation import validation_metrics
+from tacit.scenarios.app_recommendation.features import FeatureRule
+from tacit.scenarios.app_recommendation.local import train_local
+from tacit.scenarios.app_recommendation.logs import InteractionLog
+from tacit.scenarios.app_recommendation.model import RecommendationModel, loss_named
+from tacit.scenarios.app_recommendation.phones import Phones, PhonesRule, phones
+from tacit.scenarios.app_recommendation.pooled import train_pooled
+from tacit.scenarios.app_recommendation.ranking import METRICS
+from tacit.scenarios.app_recommendation.recommendation import recommended
+from tacit.scenarios.app_recommendation.sources import MAIN_FILE, Columns, read_log
+from tacit.scenarios.app_recommendation.splits import SplitRule
+from tacit.scenarios.app_recommendation.synthetic import SyntheticLogs
+from tacit.scenarios.scenario import Advice, Standing
+
+SYNTHETIC = "synthetic"
+HEADLINE = "HR@10"
+WATCHED = ("loss", "update_norm", *(f"test_{name}" for name in METRICS))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the logs come from.
+
+    Attributes:
+        source: "synthetic", a dataset that `tacit data` lists, or the path of a table.
+    """
+
+    source: str = SYNTHETIC
+
+    def __post_init__(self) -> None:
+        with Problems("the data cannot be read", UsageError) as problems:
+            problems.check(bool(self.source), "source is empty: give synthetic, a dataset's name or a path")
+
+    @property
+    def path(self) -> Path | None:
+        """The file behind the source; None for the generator.
+
+        Raises:
+            DataError: it is not at hand.
+        """
+        from tacit.scenarios import datasets
+
+        if self.source == SYNTHETIC:
+            return None
+        if self.source in datasets.names():
+            found = datasets.locate(self.source)
+            return found.get(MAIN_FILE.get(self.source, ""))
+        path = Path(self.source).expanduser()
+        inside = (path / f"{name}{end}" for name in MAIN_FILE.values() for end in ("", ".gz"))
+        return next((p for p in inside if p.is_file()), path) if path.is_dir() else path
+
+
+@dataclass(frozen=True)
+class Table:
+    """How to read a table, and which one it was.
+
+    Attributes:
+        user, item, time: columns of a table of your own; empty where its format is known.
+        context: further columns of it that are known before the item is.
+        sha256: of the file behind `source`, or none; written when a run starts, and held against the file afterwards.
+    """
+
+    user: str = ""
+    item: str = ""
+    time: str = ""
+    context: tuple[str, ...] = ()
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        with Problems("the data cannot be read", UsageError) as problems:
+            mapped = bool(self.time or self.context or self.user or self.item)
+            both = bool(self.user) and bool(self.item)
+            problems.check(not mapped or both, "user and item go together: name the columns of both")
+
+    @property
+    def columns(self) -> Columns | None:
+        """The mapping, or None where the format is known."""
+        return Columns(self.user, self.item, self.time or None, self.context) if self.user else None
+
+
+@dataclass(frozen=True)
+class Network:
+    """The multilayer perceptron.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+
+    def __post_init__(self) -> None:
+        with Problems("the model cannot be made", UsageError) as problems:
+            good = bool(self.hidden) and all(1 <= width <= 65536 for width in self.hidden)
+            problems.check(
+                good, f"hidden is {list(self.hidden)!r}: give widths of at least 1, one for each hidden layer"
+            )
+
+
+class AppRecommendation:
+    """Phones learn together which app their user wants next. See `tacit.scenarios.scenario.Scenario`."""
+
+    def sections(self, given: Mapping[str, Any]) -> Mapping[str, Section]:
+        """`data` with `data.split` and `data.features`, and `model`."""
+        kind: type = SyntheticLogs
+        other: type = Table
+        why = "it is about a table: name its path as the source"
+        if _source(given) != SYNTHETIC:
+            kind, other = other, kind
+            why = 'it is about the generator: it goes with source = "synthetic"'
+        data = Section(
+            kinds=(Source, kind, PhonesRule),
+            without=frozenset({"loss", "horizon", "split", "features"}),
+            tables={"split": Section((SplitRule,)), "features": Section((FeatureRule,))},
+            elsewhere=dict.fromkeys(Section((other,)).fields, why),
+        )
+        outside = frozenset({"vocabulary", "most_examples", "exclude_seen", "split", "features"})
+        return {"data": data, "model": Section((Network, PhonesRule), outside)}
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Settings that serve the synthetic logs, LSApp and MovieLens."""
+        return {
+            "rounds": 30,
+            "algorithm": {"name": "FedAvg"},
+            "solver": {"name": "SGD", "lr": 0.1, "batch_size": 10, "epochs": 1},
+            "selection": {"name": "Everyone"},
+        }
+
+    def problems(self, plan: Plan) -> list[tuple[str, str]]:
+        """A cohort that no population of this plan can fill, and a rule that waits for what is never measured."""
+        from tacit.plan import build
+
+        found = []
+        if plan.data["source"] == SYNTHETIC:
+            most = int(plan.data["phones"]) - max(1, round(plan.data["split"]["unseen"] * plan.data["phones"]))
+            found = [("selection.cohort", text) for text in build.selection(plan).problems(most)]
+        patience = plan.stop.patience
+        if patience and patience["metric"] not in WATCHED:
+            metric = patience["metric"]
+            text = f"metric is {metric!r}, which is not measured: choose from {', '.join(WATCHED)}"
+            found.append(("stop.patience.metric", text))
+        return found
+
+    def settle(self, plan: Plan) -> Plan:
+        """See `Scenario.settle`."""
+        source = Source(plan.data["source"])
+        path = source.path
+        if path is None:
+            return plan
+        digest, known = _sha256(path), plan.data["sha256"]
+        if known not in (None, digest):
+            raise DataError(
+                f"{path} is not the file that the plan was made with: its sha256 is {digest}, not {known}. "
+                "Bring that file back, or remove the line sha256 from the plan to run with this one"
+            )
+        named = {"source": str(path.resolve())} if Path(source.source).expanduser().exists() else {}
+        return plan.model_copy(update={"data": Plan.frozen({**plan.data, **named, "sha256": digest})})
+
+    def prepare(self, plan: Plan) -> PreparedPhones:
+        """See `Scenario.prepare`."""
+        own, source = self.sections({"data": dict(plan.data)}), plan.data["source"]
+        if source == SYNTHETIC:
+            log = SyntheticLogs(**own["data"].of(SyntheticLogs, plan.data)).log(plan.seed)
+        else:
+            log = read_log(source, Table(**own["data"].of(Table, plan.data)).columns, seed=plan.seed)
+        rule = PhonesRule(
+            **own["data"].of(PhonesRule, plan.data),
+            **own["model"].of(PhonesRule, plan.model),
+            split=SplitRule(**plan.data["split"]),
+            features=FeatureRule(**plan.data["features"]),
+        )
+        return PreparedPhones.of(log, rule, plan.model["hidden"], plan.seed)
+
+
+@dataclass(frozen=True)
+class PreparedPhones:
+    """The scenario with its data at hand. See `tacit.scenarios.scenario.Prepared`."""
+
+    phones: Phones
+    task: Task
+    seed: int
+
+    @classmethod
+    def of(cls, log: InteractionLog, rule: PhonesRule, hidden: tuple[int, ...], seed: int) -> PreparedPhones:
+        """Cuts the log into phones and makes the model for them."""
+        made = phones(log, rule=rule, seed=seed)
+        model = RecommendationModel(made.features, made.apps, hidden, seed=seed)
+        return cls(made, Task(model, loss_named(rule.loss)), seed)
+
+    @property
+    def population(self) -> Population:
+        """The phones that take part."""
+        return self.phones.population
+
+    @property
+    def source(self) -> str:
+        """What the log is."""
+        return self.phones.log.source
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the log comes from the generator."""
+        return self.phones.log.synthetic
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the log."""
+        return self.phones.notes
+
+    def validation(self) -> Callable[[nn.Module], Mapping[str, float]]:
+        """The ranking metrics on the validation part."""
+        return validation_metrics(self.phones)
+
+    def standing(self, model: nn.Module, *, full: bool, workers: int) -> Standing:
+        """Beside the naive recommenders and, if `full`, pooled and local-only training."""
+        pooled, local = partial(train_pooled, seed=self.seed), partial(train_local, seed=self.seed, workers=workers)
+        found = compare(
+            self.phones,
+            model,
+            self.task.model,
+            pooled=pooled if full else None,
+            local=local if full else None,
+        )
+        return Standing(
+            metrics=METRICS,
+            headline=HEADLINE,
+            test=_scores(found.test),
+            unseen=_scores(found.unseen),
+            intervals=_intervals(found.test),
+            unseen_intervals=_intervals(found.unseen),
+            notes=self._remarks(found.chosen),
+        )
+
+    def _remarks(self, chosen: Mapping[str, int]) -> tuple[str, ...]:
+        remarks = [f"{name.replace('_', ' ')} chosen on the validation part: {n}" for name, n in chosen.items()]
+        if not self.phones.log.ordered:
+            remarks.append("most recent and Markov need an order of events, which these data do not have")
+        return tuple(remarks)
+
+    def card(self) -> Mapping[str, Sequence[str]]:
+        """The feature columns in, the apps out."""
+        return {"inputs": self.phones.schema.names, "outputs": self.phones.vocabulary.names}
+
+    def recommend(self, model: nn.Module, user: str, *, top: int, at: float | None) -> Advice:
+        """See `Recommends.recommend`."""
+        return recommended(self.phones, model, user, top=top, at=at)
+
+
+def _source(given: Mapping[str, Any]) -> Any:
+    data = given.get("data", {})
+    return data.get("source", SYNTHETIC) if isinstance(data, Mapping) else SYNTHETIC
+
+
+def _scores(summaries: Mapping[str, Summary | None]) -> dict[str, dict[str, float] | None]:
+    kept = {name: summaries.get(name) for name in METHODS}
+    return {n: None if s is None else {metric: float(s[metric]) for metric in METRICS} for n, s in kept.items()}
+
+
+def _intervals(summaries: Mapping[str, Summary | None]) -> dict[str, tuple[float, float]]:
+    return {name: (float(s["ci"][0]), float(s["ci"][1])) for name, s in summaries.items() if s is not None}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        from tacit.scenarios import datasets
+
+        known = f"; datasets of this scenario: {SYNTHETIC}, {', '.join(n for n in MAIN_FILE if n in datasets.names())}"
+        reason = error.strerror or str(error)
+        raise DataError(f"{str(path)!r} cannot be read ({reason}): check the path{known}") from error

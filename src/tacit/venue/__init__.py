@@ -1,0 +1,1 @@
+"""Where the sum is computed: threads or processes of one machine."""

@@ -1,0 +1,47 @@
+"""Blocks: a cohort cut into fixed groups of clients, the unit of work of every venue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int = NDArray[np.int64]
+
+LARGEST = 16
+"""Most clients in a block: enough to make the cost of handing it out small."""
+BYTES = 64 * 2**20
+"""Most memory that a block's reports may take, in bytes."""
+BLOCKS = 32
+"""A cohort gives at least this many blocks where it can, so that the last ones balance the workers."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Clients that one worker trains, one after another.
+
+    Attributes:
+        clients: (K,) positions in the population.
+        budget: (K,) most local steps each, or None.
+    """
+
+    clients: Int
+    budget: Int | None
+
+
+def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None) -> list[Block]:
+    """Cuts a cohort into blocks, heaviest clients first.
+
+    The composition depends on the cohort, its work and the report's size, never on the number of workers.
+
+    Args:
+        clients: (K,) positions.
+        work: (K,) examples that each client will read, by which the heaviest go first; ties by position.
+        report_bytes: size of one report.
+        budget: (K,) as in `Cohort`.
+    """
+    order = np.lexsort((clients, -work))
+    size = int(np.clip(len(clients) // BLOCKS, 1, min(LARGEST, max(BYTES // max(report_bytes, 1), 1))))
+    groups = [order[i : i + size] for i in range(0, len(order), size)]
+    return [Block(clients[g], None if budget is None else budget[g]) for g in groups]

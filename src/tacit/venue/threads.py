@@ -1,0 +1,70 @@
+"""Workers as threads of this process: for engines that do not hold the GIL, and for a single worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from tacit.venue.block import Block
+from tacit.venue.fold import Fold, Total
+from tacit.venue.work import LocalTraining, Worker
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Holds torch to one intra-op thread: workers are the parallelism, and threads of small operators only collide."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Threads:
+    """`workers` threads that take blocks from one queue; with one worker, the calling thread does the work."""
+
+    name = "threads"
+
+    def __init__(self, work: LocalTraining, workers: int) -> None:
+        self.work, self.workers = work, workers
+        self._hands = [Worker(work) for _ in range(workers)]
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tacit") if workers > 1 else None
+
+    def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
+        """See `Venue.sum`. Torch is held to one intra-op thread meanwhile."""
+        fold, lock, queue = Fold(self.work.chain.layout.size), threading.Lock(), iter(enumerate(blocks))
+        stop = threading.Event()
+
+        def labour(hands: Worker) -> None:
+            torch.set_num_threads(1)
+            while not stop.is_set():
+                with lock:
+                    number, block = next(queue, (-1, None))
+                if block is None:
+                    return
+                done = hands.run(block, down, round)
+                with lock:
+                    fold.add(number, done)
+
+        with one_thread(), torch.random.fork_rng(devices=()):
+            if self._pool is None:
+                labour(self._hands[0])
+            else:
+                futures = [self._pool.submit(labour, hands) for hands in self._hands]
+                try:
+                    for future in as_completed(futures):
+                        future.result()
+                finally:  # a failure or an interrupt ends the round now, not when all other blocks are done
+                    stop.set()
+        return fold.result()
+
+    def close(self) -> None:
+        """See `Venue.close`."""
+        if self._pool is not None:
+            self._pool.shutdown()

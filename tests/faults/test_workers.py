@@ -1,0 +1,188 @@
+"""Workers that die, hang on, or meet an exception of the user's: a clear error that names the client, and no hang."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+import tacit
+from tacit.errors import TacitError
+from tests.faults.scenes import SOLVER, clean, federation, quietly, weights
+
+WORKERS = [1, 2]
+pytestmark = pytest.mark.timeout(60)
+
+
+def parent():
+    return multiprocessing.parent_process() is None
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_an_exception_of_the_users_loss_carries_through_with_the_client_named(workers):
+    data = clean()
+    x, y = data["d"]
+    data["d"] = (x, y + 1000)
+
+    def picky(output, target):
+        if bool((target > 500).any()):
+            raise ValueError("targets above 500 are not for me")
+        return torch.nn.functional.mse_loss(output, target)
+
+    with pytest.raises(TacitError, match=r"round 1: training client 'd' failed with ValueError: targets above 500"):
+        federation(data, loss=picky, workers=workers).run(2, progress=False)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_the_client_is_named_even_in_a_block_of_several(workers, monkeypatch):
+    from tacit.venue import block
+
+    monkeypatch.setattr(block, "BLOCKS", 1)
+    data = clean(8)
+    x, y = data["g"]
+    data["g"] = (x, y + 1000)
+
+    def picky(output, target):
+        if bool((target > 500).any()):
+            raise KeyError("g")
+        return torch.nn.functional.mse_loss(output, target)
+
+    with pytest.raises(TacitError, match="training client 'g' failed with KeyError"):
+        federation(data, loss=picky, workers=workers).run(1, progress=False)
+
+
+def test_where_in_the_users_code_it_happened_is_told():
+    def broken(output, target):
+        if not parent():
+            raise ZeroDivisionError("a line of the user's")
+        return torch.nn.functional.mse_loss(output, target)
+
+    with pytest.raises(TacitError) as caught:
+        federation(clean(), loss=broken, workers=2).run(1, progress=False)
+    assert any("in broken" in note for note in caught.value.__notes__)
+
+
+def test_in_this_process_the_cause_is_the_users_own_exception():
+    calls = []
+
+    def broken(output, target):
+        calls.append(1)
+        if len(calls) > 3:
+            raise ZeroDivisionError("a line of the user's")
+        return torch.nn.functional.mse_loss(output, target)
+
+    with pytest.raises(TacitError) as caught:
+        federation(clean(), loss=broken).run(1, progress=False)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, "exit"])
+def test_a_worker_that_dies_at_work_gives_a_clear_error_and_no_hang(how):
+    def deadly(output, target):
+        if not parent():
+            if how == "exit":
+                os._exit(3)
+            os.kill(os.getpid(), how)
+        return torch.nn.functional.mse_loss(output, target)
+
+    code = 3 if how == "exit" else -int(how)
+    with pytest.raises(TacitError, match=rf"worker \d ended unexpectedly \(exit code {code}\).*fewer workers"):
+        federation(clean(), loss=deadly, workers=2).run(1, progress=False)
+
+
+def test_a_worker_killed_between_two_rounds_gives_a_clear_error():
+    class Killer(tacit.Callback):
+        def on_round_end(self, row):
+            victim = multiprocessing.active_children()[0]
+            os.kill(victim.pid, signal.SIGKILL)
+            victim.join()
+
+    with pytest.raises(TacitError, match="ended unexpectedly"):
+        federation(clean(), workers=2).run(3, callbacks=[Killer()], progress=False)
+    assert not multiprocessing.active_children()
+
+
+def test_no_worker_is_left_after_a_run_or_a_failure():
+    federation(clean(), workers=2).run(1, progress=False)
+    assert not multiprocessing.active_children()
+
+    class Stop(tacit.Callback):
+        def on_round_end(self, row):
+            raise RuntimeError("a callback of the user's")
+
+    with pytest.raises(RuntimeError, match="a callback of the user's"):
+        federation(clean(), workers=2).run(2, callbacks=[Stop()], progress=False)
+    assert not multiprocessing.active_children()
+
+
+def test_a_failed_run_tells_its_callbacks_why():
+    reasons = []
+
+    class Listener(tacit.Callback):
+        def on_round_end(self, row):
+            raise RuntimeError("enough")
+
+        def on_end(self, reason):
+            reasons.append(reason)
+
+    with pytest.raises(RuntimeError):
+        federation(clean()).run(2, callbacks=[Listener()], progress=False)
+    assert reasons == ["failed: enough"]
+
+
+def test_a_run_from_inside_a_thread_gives_the_same_bits():
+    found = {}
+
+    def body(workers):
+        found[workers] = weights(federation(clean(), tacit.Scaffold(SOLVER), workers=workers).run(2, progress=False))
+
+    threads = [threading.Thread(target=body, args=(w,)) for w in (1, 2)]
+    for thread in threads:
+        thread.start()
+        thread.join(timeout=50)
+    assert torch.equal(found[1], found[2])
+    assert torch.equal(found[1], weights(quietly(federation(clean(), tacit.Scaffold(SOLVER)), 2)))
+
+
+SCRIPT = """
+import numpy as np, torch, tacit
+rng = np.random.default_rng(0)
+data = {k: (rng.normal(size=(6, 3)), rng.normal(size=(6, 1))) for k in range(4)}
+torch.manual_seed(0)
+task = tacit.Task(torch.nn.Linear(3, 1).double(), lambda output, target: ((output - target) ** 2).mean())
+fed = tacit.Federation(task, tacit.Population.from_arrays(data), tacit.FedAvg(tacit.SGD(lr=0.1)), workers=WORKERS, engine="eager")
+run = fed.run(2)
+print(run.facts["venue"], run.facts["workers"], run.tensors["weight"].flatten().tolist())
+"""
+
+
+def test_a_script_without_a_main_guard_runs_with_several_workers(tmp_path):
+    outputs = {}
+    for workers in (1, 2):
+        script = tmp_path / f"script{workers}.py"
+        script.write_text(SCRIPT.replace("WORKERS", str(workers)))
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+        outputs[workers] = done.stdout.split(maxsplit=2)
+    assert outputs[2][:2] == ["processes", "2"]
+    assert outputs[1][2] == outputs[2][2]
+
+
+def test_a_failing_run_prints_one_traceback_and_nothing_of_its_workers(tmp_path):
+    script = tmp_path / "script.py"
+    text = SCRIPT.replace("WORKERS", "2").replace(
+        "lambda output, target: ((output - target) ** 2).mean()",
+        "lambda output, target: 1 / 0 if __import__('multiprocessing').parent_process() else ((output - target) ** 2).mean()",
+    )
+    script.write_text(text)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "training client '0' failed with ZeroDivisionError" in done.stderr
+    assert "Process ForkProcess" not in done.stderr

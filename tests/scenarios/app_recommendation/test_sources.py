@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tacit.errors import DataError
+from tacit.scenarios.app_recommendation.logs import InteractionLog
+from tacit.scenarios.app_recommendation.sources import Columns, read_log
+from tests.scenarios.app_recommendation.test_tables import tar_of
+
+LSAPP = """user_id\tsession_id\ttimestamp\tapp_name\tevent_type
+0\t1\t2018-01-16 06:01:05\tGoogle\tOpened
+0\t1\t2018-01-16 06:01:09\tGoogle\tClosed
+0\t1\t2018-01-16 06:02:00\tPhone\tOpened
+1\t2\t2018-01-17 23:00:00\tMail\tOpened
+1\t2\t2018-01-17 23:00:05\tMail\tUser Interaction
+"""
+FRAPPE = """user\titem\tcnt\tdaytime\tweekday\tisweekend\thomework\tcost\tweather\tcountry\tcity
+0\t0\t1\tmorning\tsunday\tweekend\tunknown\tfree\tsunny\tSpain\t0
+0\t1\t20\tevening\tmonday\tworkday\thome\tpaid\tsunny\tSpain\t0
+1\t1\t2\tmorning\tsunday\tweekend\tunknown\tfree\tunknown\tItaly\t3
+"""
+
+
+def pairs(log: InteractionLog) -> list[tuple[str, str]]:
+    return [(log.users[u], log.items[i]) for u, i in zip(log.user, log.item, strict=True)]
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "tar"])
+def test_lsapp_keeps_the_openings_however_it_is_packed(tmp_path: Path, packing: str):
+    path = tmp_path / "lsapp.tsv.gz"
+    content = {"plain": LSAPP.encode(), "gzip": gzip.compress(LSAPP.encode()), "tar": tar_of({"lsapp.tsv": LSAPP})}
+    path.write_bytes(content[packing])
+    log = read_log(path)
+    assert pairs(log) == [("0", "Google"), ("0", "Phone"), ("1", "Mail")]
+    assert np.diff(log.time)[0] == 55.0
+    assert "2 of 5 records are not openings" in log.notes[0]
+
+
+def test_lsapp_without_openings_is_refused(tmp_path: Path):
+    path = tmp_path / "lsapp.tsv"
+    path.write_text(LSAPP.replace("Opened", "Broken"))
+    with pytest.raises(DataError, match="no event_type is 'Opened'"):
+        read_log(path)
+
+
+def test_frappe_has_context_but_no_time_and_never_shows_the_price_of_the_app(tmp_path: Path):
+    path = tmp_path / "frappe.csv"
+    path.write_text(FRAPPE)
+    log = read_log(path)
+    assert not log.ordered
+    assert sorted(pairs(log)) == [("0", "0"), ("0", "1"), ("1", "1")]
+    assert "cost" not in log.context
+    weather = log.context["weather"]
+    assert sorted(weather.names[c] for c in weather.codes) == ["sunny", "sunny", "unknown"]
+
+
+def test_movielens_takes_titles_from_the_file_beside_it(tmp_path: Path):
+    with gzip.open(tmp_path / "ratings.csv.gz", "wt") as stream:
+        stream.write("userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n1,10,4.0,1260759100\n")
+    (tmp_path / "movies.csv").write_text('movieId,title,genres\n10,"Heat, The (1995)",Crime\n31,Alive,Drama\n')
+    assert pairs(read_log(tmp_path)) == [("1", "Heat, The (1995)"), ("1", "Alive")]
+
+
+def test_any_table_is_read_with_a_mapping(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("who,what,when,mood\nann,chess,2026-01-05 08:00:00,glad\nann,mail,2026-01-05 07:00:00,sad\n")
+    log = read_log(path, Columns("who", "what", "when", ("mood",)))
+    assert pairs(log) == [("ann", "mail"), ("ann", "chess")]
+    assert log.time.tolist() == [1767596400.0, 1767600000.0]
+    assert [log.context["mood"].names[c] for c in log.context["mood"].codes] == ["sad", "glad"]
+
+
+@pytest.mark.parametrize("factor", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_the_unit_of_a_numeric_time_follows_from_its_size(tmp_path: Path, factor: int):
+    path = tmp_path / "mine.csv"
+    path.write_text(f"u,i,t\na,x,{1767600000 * factor}\na,y,{1767600060 * factor}\n")
+    assert read_log(path, Columns("u", "i", "t")).time.tolist() == [1767600000.0, 1767600060.0]
+
+
+def test_times_with_a_zone_keep_their_local_clock(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("u,i,t\na,x,2026-01-05T08:00:00+08:00\na,y,2026-01-05T09:00:00+08:00\n")
+    log = read_log(path, Columns("u", "i", "t"))
+    assert (log.time % 86400 / 3600).tolist() == [8.0, 9.0]
+
+
+def test_a_mapping_that_does_not_fit_names_every_problem(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("user,item,when\n,x,yesterday\nb,,1767600000\nc,z,1767600000\n")
+    with pytest.raises(DataError) as caught:
+        read_log(path, Columns("user", "item", "when"))
+    message = str(caught.value)
+    assert "3 problems" in message
+    assert all(word in message for word in ("no user", "no item", "'yesterday'"))
+    with pytest.raises(DataError, match="did you mean 'user'"):
+        read_log(path, Columns("users", "item"))
+
+
+def test_an_unknown_format_lists_its_columns_and_the_options(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("who,what\na,x\n")
+    with pytest.raises(DataError) as caught:
+        read_log(path)
+    assert all(word in str(caught.value) for word in ("'who'", "'what'", "--user", "--context"))
+
+
+def test_a_name_that_is_neither_a_dataset_nor_a_file_lists_what_there_is():
+    with pytest.raises(DataError, match="synthetic, lsapp"):
+        read_log("syntetic")
+    with pytest.raises(DataError, match="holds no interactions"):
+        read_log("mnist")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tacit.errors import DataError
+from tacit.scenarios.app_recommendation.tables import column_names, read_table
+
+CSV = "user,item,time\na,x,1\nb,y,2\n"
+
+
+def tar_of(members: dict[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, text in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz", "t.tsv.gz", "t.txt", "t.parquet", "odd.name"])
+def test_a_table_is_read_by_its_content_whatever_its_name(tmp_path: Path, name: str):
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pd.read_csv(io.StringIO(CSV)).to_parquet(path)
+    else:
+        text = CSV.replace(",", "\t") if "tsv" in name else CSV
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    assert column_names(path) == ["user", "item", "time"]
+    assert read_table(path, ["user", "time"]).to_numpy().tolist() == [["a", 1], ["b", 2]]
+
+
+def test_the_table_of_a_tar_archive_is_read_without_using_its_path(tmp_path: Path):
+    path = tmp_path / "logs.tsv.gz"
+    path.write_bytes(tar_of({"._logs.tsv": "junk", "readme.md": "hello", "../../escaped.tsv": CSV.replace(",", "\t")}))
+    assert len(read_table(path)) == 2
+    assert [p.name for p in tmp_path.rglob("*")] == ["logs.tsv.gz"]
+    assert not (tmp_path.parent.parent / "escaped.tsv").exists()
+
+
+def test_an_archive_without_a_table_says_what_was_looked_for(tmp_path: Path):
+    path = tmp_path / "logs.tar.gz"
+    path.write_bytes(tar_of({"readme.md": "hello"}))
+    with pytest.raises(DataError, match="archive without a table"):
+        read_table(path)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + CSV.replace("\n", "\r\n").encode())
+    assert read_table(path)["user"].tolist() == ["a", "b"]
+
+
+def test_missing_columns_are_all_named_with_the_nearest(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text(CSV)
+    with pytest.raises(DataError) as caught:
+        read_table(path, ["usr", "items", "weather"])
+    message = str(caught.value)
+    assert "'usr': did you mean 'user'?" in message
+    assert "'items': did you mean 'item'" in message
+    assert "no column 'weather'" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"user,item\n", "no rows"),
+        (gzip.compress(CSV.encode() * 500)[:-20], "truncated or damaged"),
+        (b"\x1f\x8bnot gzip at all", "truncated or damaged"),
+        (b"user,item\n\xff\xfe,x\n", "not UTF-8"),
+        (b"user,item\na,b\n1,2,3,4\n", "not a table"),
+        (b"PAR1 and then nonsense", "Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path, content: bytes, reason: str):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=reason):
+        read_table(path)
+
+
+def test_a_missing_file_suggests_its_neighbour(tmp_path: Path):
+    (tmp_path / "ratings.csv").write_text(CSV)
+    with pytest.raises(DataError, match=r"did you mean 'ratings\.csv'"):
+        read_table(tmp_path / "rating.csv")
+    with pytest.raises(DataError, match="is a folder"):
+        read_table(tmp_path)
+
+
+def test_unpacking_stops_at_the_limit(tmp_path: Path):
+    path = tmp_path / "bomb.csv.gz"
+    path.write_bytes(gzip.compress(b"user,item\n" + b"a,b\n" * 300_000))
+    with pytest.raises(DataError, match="more than 100,000 bytes"):
+        read_table(path, most_bytes=100_000)
