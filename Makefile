@@ -19,11 +19,11 @@ SETTINGS := pyproject.toml constraints.txt
 
 .PHONY: help
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
 
 .PHONY: demo
 demo: $(VENV)/.core  ## Install tacit and watch phones train an app recommender together (runs/demo)
-	$(BIN)/tacit run app-recommendation --out runs/demo
+	$(BIN)/tacit run app-recommendation --out runs/demo --overwrite
 
 .PHONY: test
 test: $(VENV)/.dev  ## Run the tests, the slow ones excepted
@@ -48,6 +48,10 @@ bench: $(VENV)/.core  ## Measure tacit beside a naive loop and the machine's pea
 .PHONY: bench-peers
 bench-peers: $(VENV)/.core  ## Measure tacit beside other frameworks, each in an environment of its own
 	$(BIN)/python -m benchmarks.run_peers $(ARGS)
+
+.PHONY: bench-recommendation
+bench-recommendation: $(VENV)/.core  ## Hold the app recommender against others, for both losses
+	$(BIN)/python -m benchmarks.recommendation $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.docs  ## Build the documentation (site/)

@@ -133,8 +133,13 @@ def _run(measurement: Measurement, python: str, schedule: Schedule) -> None:
         with Watch(process.pid) as watch:
             late = threading.Timer(schedule.limit, watch.end_all)
             late.start()
-            ended = _listen(process, measurement)
-            code = process.wait()
+            try:
+                ended = _listen(process, measurement)
+                code = process.wait()
+            except BaseException:  # Ctrl-C does not reach a session of its own
+                late.cancel()
+                watch.end_all()
+                raise
             measurement.load = watch.load()
             expired = not late.is_alive()
             late.cancel()

@@ -16,7 +16,7 @@ from benchmarks import workloads
 from benchmarks.workloads import Array, Workload
 
 LENGTH = (0.9, 1.1)
-DIRECTION = 0.9
+DIRECTION = 0.95
 FALL = (0.9, 1.1)
 
 

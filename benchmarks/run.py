@@ -22,9 +22,9 @@ It writes benchmarks/results/engines.json and .png (engines-quick with --quick).
 
 Examples:
 
-  python -m benchmarks.run --quick                       does everything work? (2 minutes)
+  python -m benchmarks.run --quick                       does everything work?
 
-  python -m benchmarks.run                               all workloads (about 25 minutes on 2 cores)
+  python -m benchmarks.run                               all workloads
 
   python -m benchmarks.run -w A -e tacit,reused          only what matters now
 

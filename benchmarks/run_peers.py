@@ -24,9 +24,9 @@ Examples:
 
   python -m benchmarks.peers.environment                 only make the environments, and print versions
 
-  python -m benchmarks.run_peers --quick                 does everything work? (4 minutes)
+  python -m benchmarks.run_peers --quick                 does everything work?
 
-  python -m benchmarks.run_peers                         A and B (about 30 minutes on 2 cores)
+  python -m benchmarks.run_peers                         A and B: takes long, Flower most of it
 
   python -m benchmarks.run_peers -w B -e tacit,pfl-2proc
 """

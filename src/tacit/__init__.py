@@ -1,4 +1,4 @@
-"""tacit: federated learning in which the data never leave their owner, and what leaves cannot be read.
+"""tacit: federated learning in which the data never leave their owner.
 
 The public names are imported when they are first used, so that `import tacit` stays light.
 """
@@ -12,10 +12,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Adam": "tacit.learning.solver",
+    "Algorithm": "tacit.algorithms.base",
+    "ByColumn": "tacit.population.partition",
     "Callback": "tacit.record.callback",
     "Converged": "tacit.record.stopping",
     "Cosine": "tacit.learning.rate",
     "DataError": "tacit.errors",
+    "Dirichlet": "tacit.population.partition",
     "Everyone": "tacit.selection.cohort",
     "Exponential": "tacit.learning.rate",
     "FedAdagrad": "tacit.algorithms.fedopt",
@@ -23,19 +26,23 @@ _HOMES = {
     "FedAvg": "tacit.algorithms.fedavg",
     "FedAvgM": "tacit.algorithms.fedopt",
     "FedDyn": "tacit.algorithms.feddyn",
+    "Federation": "tacit.federation",
     "FedNova": "tacit.algorithms.fednova",
     "FedProx": "tacit.algorithms.fedprox",
     "FedYogi": "tacit.algorithms.fedopt",
-    "Federation": "tacit.federation",
+    "IID": "tacit.population.partition",
     "NormBound": "tacit.aggregation.norm_bound",
     "Patience": "tacit.record.stopping",
     "Population": "tacit.population.population",
+    "Quantity": "tacit.population.partition",
     "RoundFailed": "tacit.errors",
     "Run": "tacit.record.run",
-    "SGD": "tacit.learning.solver",
     "Scaffold": "tacit.algorithms.scaffold",
+    "SGD": "tacit.learning.solver",
+    "Shards": "tacit.population.partition",
     "StepDecay": "tacit.learning.rate",
     "TacitError": "tacit.errors",
+    "TacitWarning": "tacit.errors",
     "Task": "tacit.learning.task",
     "Uniform": "tacit.selection.cohort",
     "UsageError": "tacit.errors",
@@ -63,6 +70,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from tacit import scenarios as scenarios
     from tacit.aggregation.norm_bound import NormBound as NormBound
+    from tacit.algorithms.base import Algorithm as Algorithm
     from tacit.algorithms.fedavg import FedAvg as FedAvg
     from tacit.algorithms.feddyn import FedDyn as FedDyn
     from tacit.algorithms.fednova import FedNova as FedNova
@@ -75,6 +83,7 @@ if TYPE_CHECKING:
     from tacit.errors import DataError as DataError
     from tacit.errors import RoundFailed as RoundFailed
     from tacit.errors import TacitError as TacitError
+    from tacit.errors import TacitWarning as TacitWarning
     from tacit.errors import UsageError as UsageError
     from tacit.federation import Federation as Federation
     from tacit.learning.rate import Cosine as Cosine
@@ -84,6 +93,11 @@ if TYPE_CHECKING:
     from tacit.learning.solver import SGD as SGD
     from tacit.learning.solver import Adam as Adam
     from tacit.learning.task import Task as Task
+    from tacit.population.partition import IID as IID
+    from tacit.population.partition import ByColumn as ByColumn
+    from tacit.population.partition import Dirichlet as Dirichlet
+    from tacit.population.partition import Quantity as Quantity
+    from tacit.population.partition import Shards as Shards
     from tacit.population.population import Population as Population
     from tacit.record.callback import Callback as Callback
     from tacit.record.run import Run as Run

@@ -54,7 +54,9 @@ class Federation:
         stages: transforms around the sum, in order.
         seed: of every draw: cohorts, batches, dropout. The same seed gives the same bits.
         workers: how many clients are trained at once; all cores when None. It changes no bit of the result.
-        engine: "auto" takes the fastest engine that agrees with the eager one; or "fused", "traced", "eager".
+        engine: "auto" takes the fastest engine that agrees with the eager one; or the name of one: "fused", "traced",
+            "vmapped", "eager".
+        device: "cpu", or an accelerator such as "cuda", where blocks of clients are trained at once (vmapped engine).
         minimum: smallest share of a cohort that must be counted, or the round fails.
 
     Raises:
@@ -72,9 +74,11 @@ class Federation:
         seed: int = 0,
         workers: int | None = None,
         engine: str = "auto",
+        device: str = "cpu",
         minimum: float = 0.5,
     ) -> None:
-        self.task, self.algorithm, self.seed, self.minimum, self.engine = task, algorithm, seed, minimum, engine
+        self.task, self.algorithm, self.seed, self.minimum = task, algorithm, seed, minimum
+        self.engine, self.device = engine, device
         self.selection: Selection = selection or Everyone()
         self.workers = workers if workers is not None else os.cpu_count() or 1
         check(self, population)
@@ -157,11 +161,14 @@ class _Loop:
         self.rows: list[Row] = []
         self.load = _examples_read(federation.algorithm, federation.population)
         self.report_bytes = federation.chain.layout.size * federation.task.dtype.itemsize
+        self.block: int | None = None
         self.reason = f"all {rounds} rounds are done"
 
     def run(self, engine: str, folder: Path | None, every: int) -> Run:
         """Chooses engine and venue, goes through the rounds, and closes what it opened."""
+        users_generator = torch.get_rng_state()
         choice = self._choose(engine)
+        self.block = choice.block
         venue = self._open(choice)
         facts = self._facts(venue, choice)
         try:
@@ -173,6 +180,7 @@ class _Loop:
             raise
         finally:
             venue.close()
+            torch.set_rng_state(users_generator)
             for callback in self.callbacks:
                 callback.on_end(self.reason)
         model = self.server.model()
@@ -200,7 +208,7 @@ class _Loop:
         before = server.state["x"]
         with one_thread():
             cohort = federation.selection.draw(len(federation.population), federation.seed, round)
-            blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget)
+            blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget, self.block)
             watch.lap("select")
             _, down = server.broadcast()
             watch.lap("broadcast")
@@ -269,7 +277,7 @@ class _Loop:
         sample = federation.population.examples(np.unique([int(sizes.argmax()), int(sizes.argmin()), 0]))
         algorithm = federation.algorithm
         offset = algorithm.memory(federation.task.d) > 0
-        return choose(federation.task, algorithm.solver, sample, algorithm.proximal, offset, engine)
+        return choose(federation.task, algorithm.solver, sample, algorithm.proximal, offset, engine, federation.device)
 
     def _open(self, choice: Choice) -> Venue:
         federation, server = self.federation, self.server
@@ -285,7 +293,7 @@ class _Loop:
             federation.seed,
         )
         workers = min(federation.workers, len(federation.population))
-        if choice.threads or workers == 1 or not available():
+        if choice.threads or choice.block is not None or workers == 1 or not available():
             return Threads(work, workers if choice.threads else 1)
         return Processes(work, workers)
 

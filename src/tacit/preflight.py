@@ -81,8 +81,19 @@ def _choices(federation: Federation, clients: int) -> Iterator[str]:
         yield f"minimum is {minimum!r}: give a share from 0 to 1"
     if federation.engine not in ENGINES:
         yield f"engine is {federation.engine!r}: give one of {', '.join(ENGINES)}"
+    if federation.device != "cpu" and not has_device(federation.device):
+        yield f"device is {federation.device!r}: torch finds no such accelerator here; give 'cpu'"
     if not isinstance(seed, int):
         yield f"seed is {seed!r}: give a whole number"
+
+
+def has_device(name: str) -> bool:
+    """Whether torch can compute on the device of that name."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        return False
+    return True
 
 
 def _single_example_batches(task: Task, algorithm: Algorithm, population: Population) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tacit.aggregation.stage import Chain
 from tacit.algorithms.base import Algorithm
-from tacit.errors import UsageError
+from tacit.errors import StorageError, UsageError
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.task import Task
 from tacit.record.checkpoint import load_tensors
@@ -87,11 +87,23 @@ class Server:
         return named | {"memory.clients": torch.from_numpy(clients), "memory.values": memory}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `tensors` gave."""
+        """Puts back what `tensors` gave.
+
+        Raises:
+            StorageError: a part is missing, or is not of the shape and type that this run has.
+        """
+        mine = self.tensors()
+        clients, values = "memory.clients", "memory.values"
+        wrong = [n for n in mine if n not in tensors or tensors[n].dtype != mine[n].dtype]
+        wrong += [n for n in set(mine) - {clients, values, *wrong} if tensors[n].shape != mine[n].shape]
+        if not wrong and not self.memory.fits(tensors[clients].numpy(), tensors[values]):
+            wrong = [clients, values]
+        if wrong:
+            raise StorageError(f"the checkpoint is damaged in {', '.join(sorted(wrong))}: go on from an earlier one")
         self.state = {name: tensors[f"state.{name}"] for name in self.state}
         self.buffers = tensors["buffers"]
         self.stages = [{n: tensors[f"stage{i}.{n}"] for n in stage} for i, stage in enumerate(self.stages)]
-        self.memory.restore(tensors["memory.clients"].numpy(), tensors["memory.values"])
+        self.memory.restore(tensors[clients].numpy(), tensors[values])
 
     def model(self) -> nn.Module:
         """The model as it stands, in evaluation mode."""

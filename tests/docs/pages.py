@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+RUN = ("python", "console")
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,31 @@ class Fenced:
     line: int
 
 
+@dataclass(frozen=True)
+class Command:
+    """A line that begins with a prompt, and the lines of output that the page shows below it."""
+
+    line: str
+    shown: tuple[str, ...]
+
+
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def blocks(page: Path, language: str) -> Iterator[Fenced]:
+def blocks(page: Path, *languages: str) -> Iterator[Fenced]:
     text = page.read_text(encoding="utf-8")
     for found in FENCE.finditer(text):
-        if found["language"] == language:
+        if found["language"] in languages:
             lines = [line.removeprefix(found["indent"]) for line in found["text"].splitlines()]
-            yield Fenced(language, "\n".join(lines) + "\n", text.count("\n", 0, found.start()) + 2)
+            yield Fenced(found["language"], "\n".join(lines) + "\n", text.count("\n", 0, found.start()) + 2)
 
 
-def with_blocks(language: str) -> list[Path]:
-    return [page for page in PAGES if any(blocks(page, language))]
+def commands(block: Fenced) -> Iterator[Command]:
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        line, *shown = part.splitlines()
+        yield Command(line, tuple(s for s in shown if s.strip()))
+
+
+def that_run() -> list[Path]:
+    return [page for page in PAGES if any(blocks(page, *RUN))]

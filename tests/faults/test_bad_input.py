@@ -1,4 +1,4 @@
-"""What can be seen before the run is reported before it: all problems in one error, with clients, values and remedies."""
+"""What can be seen before the run is reported before it: all problems in one error, with clients and remedies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_ids_that_are_equal_as_text_are_refused():
 def test_labels_outside_the_classes_name_values_clients_and_the_range(loss):
     data = labels(clean())
     data["b"][1][0], data["d"][1][1] = 7, -3
-    with pytest.raises(DataError, match=r"labels \[-3, 7\] of clients 'b', 'd' are outside the model's 3 classes.*0 to 2"):
+    with pytest.raises(
+        DataError, match=r"labels \[-3, 7\] of clients 'b', 'd' are outside the model's 3 classes.*0 to 2"
+    ):
         federation(data, loss=loss, net=model(3))
 
 
@@ -162,7 +164,7 @@ def test_a_task_that_is_none_is_refused():
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_batch_norm_refuses_batches_of_one_example_before_the_run(batch_size):
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
-    with pytest.raises(UsageError, match="BatchNorm.*batch of one example"):
+    with pytest.raises(UsageError, match=r"BatchNorm.*batch of one example"):
         federation(clean(), tacit.FedAvg(tacit.SGD(lr=0.1, batch_size=batch_size)), net=net)
 
 

@@ -108,7 +108,10 @@ def test_too_few_reports_fail_the_run_visibly():
     data = clean()
     for client in "bcd":
         data = marked(data, client)
-    with pytest.warns(TacitWarning), pytest.raises(RoundFailed, match=r"round 1: only 2 of 5 .* 3 are needed") as caught:
+    with (
+        pytest.warns(TacitWarning),
+        pytest.raises(RoundFailed, match=r"round 1: only 2 of 5 .* 3 are needed") as caught,
+    ):
         federation(data, loss=nan_for_marked).run(3, progress=False)
     assert all(f"'{client}'" in str(caught.value) for client in "bcd")
 
@@ -161,7 +164,7 @@ def test_unreadable_clients_are_set_aside_by_name():
 
     load.broken = False
     task = tacit.Task(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss)
-    population = tacit.Population.from_loader({k: 6 for k in data}, load)
+    population = tacit.Population.from_loader(dict.fromkeys(data, 6), load)
     fed = tacit.Federation(task, population, tacit.FedAvg(SOLVER), engine="eager", workers=1)
     load.broken = True
     run = quietly(fed, 2)

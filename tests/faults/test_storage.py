@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
+import multiprocessing
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +23,11 @@ def checkpointed(folder, rounds=4, algorithm=None, every=1, data=None, **options
 
 def resumed(folder, rounds=4, algorithm=None, data=None, net=None, selection=None, **options):
     fed = federation(
-        data or clean(), algorithm or tacit.Scaffold(SOLVER), net=net, selection=selection or tacit.Uniform(3), **options
+        data or clean(),
+        algorithm or tacit.Scaffold(SOLVER),
+        net=net,
+        selection=selection or tacit.Uniform(3),
+        **options,
     )
     return fed.run(rounds, checkpoint=folder, resume=True, progress=False)
 
@@ -39,40 +43,44 @@ def test_a_full_disk_names_the_checkpoint_and_keeps_the_one_before(tmp_path, mon
                 monkeypatch.setattr(checkpoints, "save_file", full_disk)
 
     fed = federation(clean(), tacit.Scaffold(SOLVER), selection=tacit.Uniform(3))
-    with pytest.raises(StorageError, match=r"checkpoint of round 3 cannot be written.*No space left.*[Ff]ree some space"):
+    with pytest.raises(
+        StorageError, match=r"checkpoint of round 3 cannot be written.*No space left.*[Ff]ree some space"
+    ):
         fed.run(4, checkpoint=tmp_path, checkpoint_every=1, callbacks=[Fill()], progress=False)
     monkeypatch.undo()
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["checkpoint-000001", "checkpoint-000002"]
     assert torch.equal(weights(resumed(tmp_path)), weights(checkpointed(tmp_path / "whole")))
 
 
-LIMITED = """
-import resource, sys
-import numpy as np, torch, tacit
-from tacit.errors import StorageError
-resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-data = {k: (np.zeros((4, 100), "f4"), np.zeros((4, 100), "f4")) for k in range(2)}
-task = tacit.Task(torch.nn.Linear(100, 100), torch.nn.functional.mse_loss)
-fed = tacit.Federation(task, tacit.Population.from_arrays(data), tacit.FedAvg(tacit.SGD(lr=0.1)), workers=1, engine="eager")
-try:
-    fed.run(1, checkpoint=sys.argv[1] + "/c", progress=False)
-except StorageError as error:
-    print("checkpoint:", error)
-try:
-    fed.run(1, progress=False).save(sys.argv[1] + "/r")
-except StorageError as error:
-    print("run:", error)
-"""
+def write_with_little_room(folder):
+    """40 kB where a file may have 20 kB: writes fail as on a full disk."""
+    import resource
+
+    torch.set_num_threads(1)  # torch's thread pool does not survive a fork
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+    data = {k: (np.zeros((4, 100), "f4"), np.zeros((4, 100), "f4")) for k in range(2)}
+    fed = federation(data, net=torch.nn.Linear(100, 100))
+    said = []
+    try:
+        fed.run(1, checkpoint=folder / "checkpoints", progress=False)
+    except StorageError as error:
+        said.append(str(error))
+    try:
+        fed.run(1, progress=False).save(folder / "run")
+    except StorageError as error:
+        said.append(str(error))
+    (folder / "said.json").write_text(json.dumps(said))
 
 
 def test_a_real_write_that_fails_leaves_no_half_written_file(tmp_path):
-    """40 kB do not fit where files may have 20 kB: the same calls fail as on a full disk."""
-    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "checkpoint: the checkpoint of round 1 cannot be written" in done.stdout
-    assert "run: " in done.stdout and "model.safetensors cannot be written" in done.stdout
-    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert not checkpoints.found(tmp_path / "c")
+    child = multiprocessing.get_context("fork").Process(target=write_with_little_room, args=(tmp_path,))
+    child.start()
+    child.join(timeout=60)
+    of_checkpoint, of_run = json.loads((tmp_path / "said.json").read_text())
+    assert "the checkpoint of round 1 cannot be written" in of_checkpoint
+    assert "model.safetensors cannot be written" in of_run
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["said.json"]
+    assert not checkpoints.found(tmp_path / "checkpoints")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

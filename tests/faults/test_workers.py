@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def test_in_this_process_the_cause_is_the_users_own_exception():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, "exit"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, "exit"])
 def test_a_worker_that_dies_at_work_gives_a_clear_error_and_no_hang(how):
     def deadly(output, target):
         if not parent():
@@ -151,38 +152,35 @@ def test_a_run_from_inside_a_thread_gives_the_same_bits():
 
 
 SCRIPT = """
-import numpy as np, torch, tacit
+import multiprocessing, numpy as np, torch, tacit
 rng = np.random.default_rng(0)
 data = {k: (rng.normal(size=(6, 3)), rng.normal(size=(6, 1))) for k in range(4)}
 torch.manual_seed(0)
-task = tacit.Task(torch.nn.Linear(3, 1).double(), lambda output, target: ((output - target) ** 2).mean())
-fed = tacit.Federation(task, tacit.Population.from_arrays(data), tacit.FedAvg(tacit.SGD(lr=0.1)), workers=WORKERS, engine="eager")
-run = fed.run(2)
-print(run.facts["venue"], run.facts["workers"], run.tensors["weight"].flatten().tolist())
+population, solver = tacit.Population.from_arrays(data), tacit.SGD(lr=0.1)
+broken = False
+
+def loss(output, target):
+    if broken and multiprocessing.parent_process():
+        1 / 0
+    return ((output - target) ** 2).mean()
+
+task = tacit.Task(torch.nn.Linear(3, 1).double(), loss)
+for workers in (1, 2):
+    run = tacit.Federation(task, population, tacit.FedAvg(solver), workers=workers, engine="eager").run(2)
+    print(run.facts["venue"], run.facts["workers"], run.tensors["weight"].flatten().tolist(), flush=True)
+broken = True
+tacit.Federation(task, population, tacit.FedAvg(solver), workers=2, engine="eager").run(2)
 """
 
 
-def test_a_script_without_a_main_guard_runs_with_several_workers(tmp_path):
-    outputs = {}
-    for workers in (1, 2):
-        script = tmp_path / f"script{workers}.py"
-        script.write_text(SCRIPT.replace("WORKERS", str(workers)))
-        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        assert "\x1b" not in done.stdout + done.stderr
-        outputs[workers] = done.stdout.split(maxsplit=2)
-    assert outputs[2][:2] == ["processes", "2"]
-    assert outputs[1][2] == outputs[2][2]
-
-
-def test_a_failing_run_prints_one_traceback_and_nothing_of_its_workers(tmp_path):
-    script = tmp_path / "script.py"
-    text = SCRIPT.replace("WORKERS", "2").replace(
-        "lambda output, target: ((output - target) ** 2).mean()",
-        "lambda output, target: 1 / 0 if __import__('multiprocessing').parent_process() else ((output - target) ** 2).mean()",
-    )
-    script.write_text(text)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+def test_a_script_without_a_main_guard_runs_and_fails_with_several_workers(tmp_path):
+    """One process for all of it: torch takes seconds to import."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    one, two = (line.split(maxsplit=2) for line in done.stdout.splitlines())
+    assert two[:2] == ["processes", "2"]
+    assert one[2] == two[2]
+    assert "\x1b" not in done.stdout + done.stderr
     assert done.returncode == 1
-    assert "training client '0' failed with ZeroDivisionError" in done.stderr
+    assert re.search(r"training client '\d' failed with ZeroDivisionError", done.stderr)
     assert "Process ForkProcess" not in done.stderr

@@ -23,10 +23,12 @@ class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.inner, self.outer = nn.Linear(8, 5), nn.Linear(5, 8)
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.relu(self.first(x))
-        return self.last(h + torch.relu(self.second(h)))
+        h = h + torch.relu(self.second(h))
+        return self.last(torch.relu(h + self.outer(torch.relu(self.inner(h)))))
 
 
 def convolutional(norm: bool, dropout: bool = False) -> nn.Module:
@@ -152,14 +154,20 @@ def population(case: Case, sizes: Sequence[int], dtype: torch.dtype) -> Examples
 
 
 def local_run(
-    task: Task, solver: Solver, examples: Examples, proximal: float = 0.0, offset: bool = False, round: int = 0
+    task: Task,
+    solver: Solver,
+    examples: Examples,
+    proximal: float = 0.0,
+    offset: bool = False,
+    round: int = 0,
+    budget: Sequence[int | None] | None = None,
 ) -> LocalRun:
     """A local run of every client, with random offsets where wanted."""
     x, b = task.initial()
     count = len(examples.size)
     generator = torch.Generator().manual_seed(2)
     shift = 0.1 * torch.randn(count, task.d, dtype=task.dtype, generator=generator) if offset else None
-    batches = draw(solver, examples, [str(k) for k in range(count)], 0, round)
+    batches = draw(solver, examples, [str(k) for k in range(count)], 0, round, budget)
     return LocalRun(
         x, b, examples, batches, Correction(proximal, shift), lr_at(solver, round), tuple(range(10, 10 + count))
     )

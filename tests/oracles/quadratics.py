@@ -1,7 +1,8 @@
 """Federated least squares that can be solved by hand: the problems and closed forms that the oracles share.
 
-Client k holds A_k (n_k, p) and b_k (n_k,) and has the loss f_k(w) = ||A_k w - b_k||^2 / n_k, so its gradient is H_k w - r_k
-with H_k = 2 A_k' A_k / n_k and r_k = 2 A_k' b_k / n_k. A local step is affine, so S of them are the S-th power of one matrix.
+Client k holds A_k (n_k, p) and b_k (n_k,) and has the loss f_k(w) = ||A_k w - b_k||^2 / n_k, so its gradient is
+H_k w - r_k with H_k = 2 A_k' A_k / n_k and r_k = 2 A_k' b_k / n_k. A local step is affine, so S of them are the S-th
+power of one matrix.
 Nothing here is shared with the package: only NumPy, the definitions of the papers, and matrix powers.
 """
 
@@ -47,7 +48,7 @@ class Quadratics:
         return np.linalg.solve(H, r)
 
     def local(self, k, x, steps, lr, *, mu=0.0, offset=0.0, momentum=0.0):
-        """y after `steps` steps of m <- momentum m + (H y - r + mu (y - x) + offset), y <- y - lr m, from y = x, m = 0."""
+        """y after `steps` steps of m <- momentum m + (H y - r + mu (y - x) + offset), y <- y - lr m, from x and 0."""
         p = len(x)
         M = self.H[k] + mu * np.eye(p)
         v = self.r[k] + mu * x - offset
@@ -92,7 +93,7 @@ def full_rank(clients: int = 5, seed: int = 0, spread: float = 1.0) -> Quadratic
 
 
 def well_conditioned(clients: int = 4, seed: int = 0) -> Quadratics:
-    """Like `full_rank`, with the eigenvalues of every H_k in [0.5, 1.5], unlike for each client: it converges quickly."""
+    """Like `full_rank`, with the eigenvalues of every H_k in [0.5, 1.5], unlike for each client: it converges soon."""
     rng = np.random.default_rng(seed)
     sizes = [4 + 2 * k for k in range(clients)]
     A = [np.linalg.qr(rng.normal(size=(n, P)))[0] * np.sqrt(n / 2 * rng.uniform(0.5, 1.5, size=P)) for n in sizes]

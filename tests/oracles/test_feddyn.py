@@ -10,7 +10,7 @@ from tests.oracles.quadratics import cohorts, full_rank, relative, repeated, ste
 
 
 def feddyn(problem, rounds, steps, lr, alpha, drawn=None):
-    """Clients minimise L_k(w) - <g_k, w> + alpha / 2 ||w - x||^2 by `steps` gradient steps; g_k <- g_k - alpha (w_k - x)."""
+    """Clients minimise L_k(w) - <g_k, w> + alpha / 2 ||w - x||^2 in `steps` steps; g_k <- g_k - alpha (w_k - x)."""
     m, x = len(problem.n), problem.x0
     h, g = np.zeros_like(x), [np.zeros_like(x) for _ in range(m)]
     for t in range(rounds):

@@ -10,7 +10,7 @@ from tests.oracles.quadratics import Quadratics, cohorts, relative, repeated, st
 
 
 def normaliser(tau, lr, *, mu=0.0, momentum=0.0):
-    """||a||_1 by the definition of [Wang20]: how much each of the tau stochastic gradients weighs in the local change."""
+    """||a||_1 by the definition of [Wang20]: how much each of the tau gradients weighs in the local change."""
     total = 0.0
     for unit in range(tau):
         y, m = 0.0, 0.0

@@ -21,6 +21,11 @@ METHODS = {
 }
 
 
+CASES = [(name, "eager") for name in METHODS]
+CASES += [(name, engine) for name in ("fedavg", "feddyn") for engine in ("fused", "traced")]
+"""Every method on the eager engine; on the others a method without correction, and one with all of them."""
+
+
 def ragged(seed=0, clients=9):
     """Nonlinear data of unequal sizes, for batches that are really shuffled."""
     rng = np.random.default_rng(seed)
@@ -44,9 +49,7 @@ def trained(algorithm, data, rounds=3, model=None, **options):
 
 def test_fedprox_without_pull_is_fedavg_bit_for_bit(engine):
     solver = tacit.SGD(lr=0.1, batch_size=4, epochs=2)
-    one, other = (
-        trained(a, ragged(), engine=engine) for a in (tacit.FedProx(solver, mu=0.0), tacit.FedAvg(solver))
-    )
+    one, other = (trained(a, ragged(), engine=engine) for a in (tacit.FedProx(solver, mu=0.0), tacit.FedAvg(solver)))
     assert torch.equal(one, other)
 
 
@@ -121,13 +124,11 @@ def test_one_client_with_local_adam_is_a_loop_over_torch_adam(engine):
     torch.testing.assert_close(mine, alone, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "engine"), CASES)
 def test_the_number_of_workers_changes_no_bit(name, engine):
     """One worker is a thread of this process; several are processes or threads, as the engine asks."""
     algorithm = METHODS[name](tacit.SGD(lr=0.1, batch_size=4, epochs=2))
-    results = [
-        trained(algorithm, ragged(), workers=w, engine=engine, selection=tacit.Uniform(7)) for w in (1, 2, 3)
-    ]
+    results = [trained(algorithm, ragged(), workers=w, engine=engine, selection=tacit.Uniform(7)) for w in (1, 2, 3)]
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
 
@@ -157,7 +158,7 @@ def test_permuting_the_clients_agrees(name):
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "engine"), CASES)
 def test_another_block_size_agrees(name, monkeypatch, engine):
     algorithm = METHODS[name](tacit.SGD(lr=0.1, batch_size=4, epochs=2))
     one = trained(algorithm, ragged(), engine=engine)
@@ -196,9 +197,7 @@ def test_ragged_clients_pull_fedavg_away_from_the_optimum_of_the_objective():
     """The gap that the drift corrections close is real: it does not shrink with more rounds."""
     problem = well_conditioned()
     optimum = problem.optimum(problem.n)
-    gaps = [
-        np.linalg.norm(problem.trained(tacit.FedAvg(tacit.SGD(lr=0.2, epochs=3)), r) - optimum) for r in (40, 80)
-    ]
+    gaps = [np.linalg.norm(problem.trained(tacit.FedAvg(tacit.SGD(lr=0.2, epochs=3)), r) - optimum) for r in (40, 80)]
     assert gaps[1] == pytest.approx(gaps[0], rel=1e-3)
     assert gaps[1] > 1e-2
 

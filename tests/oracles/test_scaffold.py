@@ -36,9 +36,7 @@ def test_scaffold_with_partial_participation_matches_algorithm_1(engine, option)
     problem = repeated(7)
     drawn = cohorts(7, 3, seed=4, rounds=12)
     solver = tacit.SGD(lr=0.03, batch_size=2, epochs=2)
-    mine = problem.trained(
-        tacit.Scaffold(solver, option=option), 12, selection=tacit.Uniform(3), seed=4, engine=engine
-    )
+    mine = problem.trained(tacit.Scaffold(solver, option=option), 12, selection=tacit.Uniform(3), seed=4, engine=engine)
     assert relative(mine, scaffold(problem, 12, steps_of(problem, 2, 2), 0.03, option, drawn=drawn)) < 1e-10
 
 

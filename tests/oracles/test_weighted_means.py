@@ -15,17 +15,13 @@ def averaged(problem, rounds, weights, steps, lr, *, server_lr=1.0, drawn=None, 
         rate = lr(t) if callable(lr) else lr
         who = range(len(problem.n)) if drawn is None else drawn[t]
         total = sum(weights[k] for k in who)
-        x = x + server_lr * sum(
-            weights[k] / total * (problem.local(k, x, steps[k], rate, **local) - x) for k in who
-        )
+        x = x + server_lr * sum(weights[k] / total * (problem.local(k, x, steps[k], rate, **local) - x) for k in who)
     return x
 
 
 def test_fedavg_with_full_batches_matches_matrix_powers(engine, dtype, tolerance):
     problem = full_rank()
-    mine = problem.trained(
-        tacit.FedAvg(tacit.SGD(lr=0.05, epochs=4), server_lr=0.7), 6, engine=engine, dtype=dtype
-    )
+    mine = problem.trained(tacit.FedAvg(tacit.SGD(lr=0.05, epochs=4), server_lr=0.7), 6, engine=engine, dtype=dtype)
     truth = averaged(problem, 6, problem.n, [4] * 5, 0.05, server_lr=0.7)
     assert relative(mine, truth) < tolerance
 
@@ -34,9 +30,7 @@ def test_fedavg_with_unequal_local_steps_and_tail_batches_matches_matrix_powers(
     problem = repeated()
     steps = steps_of(problem, 2, 3)
     assert len(set(steps)) == 5
-    mine = problem.trained(
-        tacit.FedAvg(tacit.SGD(lr=0.03, batch_size=2, epochs=3)), 5, engine=engine, dtype=dtype
-    )
+    mine = problem.trained(tacit.FedAvg(tacit.SGD(lr=0.03, batch_size=2, epochs=3)), 5, engine=engine, dtype=dtype)
     assert relative(mine, averaged(problem, 5, problem.n, steps, 0.03)) < tolerance
 
 
@@ -76,9 +70,7 @@ def test_fedprox_matches_matrix_powers(engine, dtype, tolerance, momentum):
     problem = repeated()
     algorithm = tacit.FedProx(tacit.SGD(lr=0.03, batch_size=2, epochs=3, momentum=momentum), mu=0.7, server_lr=0.9)
     mine = problem.trained(algorithm, 5, engine=engine, dtype=dtype)
-    truth = averaged(
-        problem, 5, problem.n, steps_of(problem, 2, 3), 0.03, server_lr=0.9, mu=0.7, momentum=momentum
-    )
+    truth = averaged(problem, 5, problem.n, steps_of(problem, 2, 3), 0.03, server_lr=0.9, mu=0.7, momentum=momentum)
     assert relative(mine, truth) < tolerance
 
 

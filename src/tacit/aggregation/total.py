@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from tacit.learning.jit import Real, jit_cached
 
 CHUNK = 2048
 """Columns added at a time, so that their running sums stay in the first-level cache."""
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _add(reports, weights, total):  # type: ignore[no-untyped-def]
+def _add(reports: Real, weights: Real, total: Real) -> None:
     for first in range(0, total.size, CHUNK):
         part = total[first : first + CHUNK]
         for k in range(weights.size):
             weight, row = weights[k], reports[k, first : first + CHUNK]
             for j in range(part.size):
                 part[j] += weight * np.float64(row[j])
+
+
+_compiled = jit_cached(_add)
 
 
 def weighted_sum(reports: Tensor, weights: Tensor) -> Tensor:
@@ -32,5 +35,5 @@ def weighted_sum(reports: Tensor, weights: Tensor) -> Tensor:
         (m,) float64, the same bits on every call: each column is added in the order of the rows.
     """
     total = torch.zeros(reports.shape[1], dtype=torch.float64)
-    _add(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy())
+    _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy())
     return total

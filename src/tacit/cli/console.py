@@ -99,6 +99,7 @@ def result_facts(result: Result, where: str) -> None:
     each = result.seconds / max(result.rounds, 1)
     whole_down, whole_up = result.bytes_down / max(result.clients, 1), result.bytes_up / max(result.clients, 1)
     down, up = size(result.bytes_down_per_client), size(result.bytes_up_per_client)
+    print()
     label = "SYNTHETIC, from a generator: " if result.data.synthetic else ""
     facts(
         [

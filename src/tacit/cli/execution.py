@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacit.errors import Interrupted, StorageError
-from tacit.record.folder import HISTORY, PLAN, REPORT, RESULT, RunFolder
+from tacit.errors import Interrupted
+from tacit.record.folder import PLAN, REPORT, RESULT, RunFolder
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
@@ -67,7 +67,7 @@ def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: 
             prepared.validation(),
             evaluate_every=plan.run.evaluate_every,
             until=build.stopping(plan),
-            callbacks=[] if quiet else [_progress()],
+            callbacks=[] if quiet else [_progress(prepared.headline)],
             checkpoint=folder.checkpoints,
             checkpoint_every=plan.run.checkpoint_every,
             resume=folder.rounds > 0,
@@ -83,10 +83,10 @@ def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: 
         ) from None
 
 
-def _progress() -> Callback:
+def _progress(metric: str) -> Callback:
     from tacit.record.progress import ProgressBar, ProgressLines
 
-    return ProgressBar("HR@10") if sys.stderr.isatty() else ProgressLines(metric="HR@10")
+    return ProgressBar(metric) if sys.stderr.isatty() else ProgressLines(metric=metric)
 
 
 def _tell(text: str) -> None:
@@ -102,8 +102,6 @@ def _recorded(
     _write_report(folder.path / REPORT, plan, prepared, run, standing)
     result = _result(plan, folder, prepared, federation, run, standing)
     folder.write(RESULT, result.json_text)
-    if not (folder.path / HISTORY).is_file():
-        raise StorageError(f"{folder.path} has lost its {HISTORY}: is something else writing there?")
     return result
 
 

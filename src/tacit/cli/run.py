@@ -21,6 +21,9 @@ Examples:
   tacit run plan.toml --set solver.lr=0.05 --set run.workers=1
   tacit run app-recommendation --json > result.json
 
+How training is done by default depends on the data (apps, or films as in
+MovieLens), on the loss and on the algorithm; the plan of a run says all of it.
+
 The folder of a run holds result.json, history.csv, plan.toml (everything the run is), model.safetensors,
 report.html and checkpoints. `tacit resume` goes on with a run that was stopped.
 """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -16,9 +17,13 @@ from tacit.learning.solver import Correction, Solver, lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.learning.task import Task
 
-ENGINES = ("auto", "fused", "traced", "eager")
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
-"""Largest difference to the eager engine after a few steps, relative to the largest change of any parameter."""
+ENGINES = ("auto", "fused", "traced", "vmapped", "eager")
+TOLERANCE = {torch.float32: 5e-3, torch.float64: 1e-6}
+"""Largest distance to the eager engine after a few steps, relative to how far it went (Euclidean norms).
+
+Rounding alone may flip a ReLU or the winner of a max-pool, after which a few parameters differ by much more than
+rounding: a tolerance on single parameters would turn good engines away. A wrong step is wrong by about 1.
+"""
 STEPS = 4
 """Steps of each client in the verification: full batches, then one tail."""
 
@@ -28,21 +33,39 @@ class Choice:
     """Which engine runs, and why no faster one does.
 
     Attributes:
-        name: "fused", "traced" or "eager".
+        name: "fused", "traced", "vmapped" or "eager".
         make: makes one engine for each worker.
         threads: whether workers may be threads.
+        block: clients in a block that the engine works best with; None leaves it to the venue.
         declined: faster engines that were not taken, with the reason.
-        deviation: largest relative difference to the eager engine that the verification saw.
+        deviation: largest relative distance to the eager engine that the verification saw.
     """
 
     name: str
     make: Callable[[], Engine]
-    threads: bool
+    threads: bool = False
+    block: int | None = None
     declined: dict[str, str] = field(default_factory=dict)
     deviation: float = 0.0
 
 
-def choose(task: Task, solver: Solver, sample: Examples, proximal: float, offset: bool, engine: str = "auto") -> Choice:
+@dataclass(frozen=True)
+class Rung:
+    """An engine that may be chosen: whether it refuses the task, and how it is made."""
+
+    choice: Choice
+    refuses: Callable[[], str | None]
+
+
+def choose(
+    task: Task,
+    solver: Solver,
+    sample: Examples,
+    proximal: float,
+    offset: bool,
+    engine: str = "auto",
+    device: str = "cpu",
+) -> Choice:
     """Climbs the ladder.
 
     Args:
@@ -51,42 +74,52 @@ def choose(task: Task, solver: Solver, sample: Examples, proximal: float, offset
         proximal: coefficient of the algorithm's proximal term.
         offset: whether the algorithm adds a vector to the gradients.
         engine: "auto", or the name of the one engine to take (still verified).
+        device: "cpu", or the accelerator on which the vmapped engine is tried first.
 
     Raises:
         UsageError: the engine that was asked for does not accept the task, or disagrees with the eager one.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine is {engine!r}: give one of {', '.join(ENGINES)}")
-    if engine == "eager":
-        return Choice("eager", lambda: EagerEngine(task, solver), False)
-    from tacit.learning.fused.engine import FusedEngine
-    from tacit.learning.traced.engine import TracedEngine
-
     declined: dict[str, str] = {}
-    candidates: list[tuple[str, Callable[[], str | None], Callable[[], Engine], bool]] = [
-        ("fused", lambda: FusedEngine.accepts(task, solver), lambda: FusedEngine(task, solver), True),
-        ("traced", lambda: TracedEngine.accepts(task, solver, sample), lambda: TracedEngine(task, solver), False),
-    ]
-    for name, refuses, make, threads in candidates:
-        if engine not in ("auto", name):
-            continue
-        reason = refuses()
+    for rung in _rungs(task, solver, sample, engine, device):
+        name, reason, deviation = rung.choice.name, rung.refuses(), 0.0
         if reason is None:
-            deviation = verify(task, solver, make(), sample, proximal, offset)
+            deviation = verify(task, solver, rung.choice.make(), sample, proximal, offset)
             if deviation <= TOLERANCE[task.dtype]:
-                return Choice(name, make, threads, declined, deviation)
-            reason = f"it differs from the eager engine by {deviation:.1e} of the largest change"
+                return replace(rung.choice, declined=declined, deviation=deviation)
+            reason = f"it differs from the eager engine by {deviation:.1e} of the change that they make"
         declined[name] = reason
         if engine == name:
             raise UsageError(f"the {name} engine cannot run this task: {reason}; leave engine at 'auto'")
-    return Choice("eager", lambda: EagerEngine(task, solver), False, declined)
+    return Choice("eager", lambda: EagerEngine(task, solver), declined=declined)
+
+
+def _rungs(task: Task, solver: Solver, sample: Examples, engine: str, device: str) -> Iterator[Rung]:
+    """The engines above the eager one that are to be tried, fastest first; each is imported when its turn comes."""
+    if engine == "vmapped" or (engine == "auto" and device != "cpu"):
+        from tacit.learning.vmapped import VmappedEngine, block_of
+
+        vmapped = Choice("vmapped", lambda: VmappedEngine(task, solver, device), block=block_of(task, solver, device))
+        yield Rung(vmapped, lambda: VmappedEngine.accepts(task, solver, sample, device))
+    if engine in ("auto", "fused"):
+        from tacit.learning.fused.engine import FusedEngine
+
+        fused = Choice("fused", lambda: FusedEngine(task, solver), threads=True)
+        yield Rung(fused, lambda: FusedEngine.accepts(task, solver, sample))
+    if engine in ("auto", "traced"):
+        from tacit.learning.traced.engine import TracedEngine
+
+        # One instance: it is made before workers are forked, so that they inherit its graphs instead of tracing again.
+        traced = Choice("traced", cache(lambda: TracedEngine(task, solver)))
+        yield Rung(traced, lambda: TracedEngine.accepts(task, solver, sample))
 
 
 def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proximal: float, offset: bool) -> float:
     """Runs a few steps of the sample's clients on `engine` and on the eager one.
 
     Returns:
-        The largest difference of any parameter, buffer or loss, relative to the largest change of its kind.
+        The largest distance of parameters, buffers and losses, relative to how far the eager engine moved them.
     """
     x, b = task.initial()
     count = len(sample.size)
@@ -100,8 +133,8 @@ def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proxima
     for truth, mine, start in zip(*outcomes, (x, b, torch.zeros(count, dtype=task.dtype)), strict=True):
         if not truth.numel():
             continue
-        scale = float((truth - start).abs().max())
-        difference = float((truth - mine).abs().max())
+        scale = float(torch.linalg.vector_norm((truth - start).double()))
+        difference = float(torch.linalg.vector_norm((truth - mine).double()))
         worst = max(worst, difference / scale if scale else difference)
     return worst if np.isfinite(worst) else float("inf")
 

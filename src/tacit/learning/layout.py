@@ -75,15 +75,20 @@ class Layout:
         return Layout((*self.names, name), (*self.shapes, tuple(shape)))
 
     def pack(self, parts: Mapping[str, Tensor], out: Tensor | None = None) -> Tensor:
-        """Lays `parts`, each `(..., *shape)`, into one vector `(..., size)`; into `out` where it is given."""
+        """Lays `parts`, each `(..., *shape)`, into one vector `(..., size)`; into `out` where it is given.
+
+        Raises:
+            ValueError: parts with other names or shapes than the layout's.
+        """
         if set(parts) != set(self.names):
             raise ValueError(f"parts {sorted(parts)} do not fit the layout {sorted(self.names)}")
         first = parts[self.names[0]]
         lead = first.shape[: first.dim() - len(self.shapes[0])]
         vector = torch.empty(*lead, self.size, dtype=first.dtype, device=first.device) if out is None else out
-        for name, place, _ in self.slices():
-            target = vector[..., place]
-            target.copy_(parts[name].reshape(target.shape))
+        for name, target in self.unpack(vector).items():
+            if parts[name].shape != target.shape:
+                raise ValueError(f"part {name!r} is {tuple(parts[name].shape)}, the layout has {tuple(target.shape)}")
+            target.copy_(parts[name].detach())
         return vector
 
     def unpack(self, vector: Tensor) -> Parts:

@@ -7,15 +7,17 @@ few integer operations, so the order is the same on every machine.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from tacit.learning.jit import Int, jit, jit_cached
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX2 = np.uint64(0x94D049BB133111EB)
 
 
-@njit(nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _mixed(state):  # type: ignore[no-untyped-def]
+@jit
+def _mixed(state: np.uint64) -> np.uint64:
     """SplitMix64's output for a state."""
     z = state
     z = (z ^ (z >> np.uint64(30))) * MIX1
@@ -23,8 +25,8 @@ def _mixed(state):  # type: ignore[no-untyped-def]
     return z ^ (z >> np.uint64(31))
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
-def _shuffle(rows, state):  # type: ignore[no-untyped-def]
+@jit
+def _shuffle(rows: Int, state: np.uint64) -> np.uint64:
     """Fisher and Yates; returns the generator's next state. The bias of a draw below n is at most n / 2^53."""
     for i in range(rows.size - 1, 0, -1):
         state += GAMMA
@@ -33,8 +35,7 @@ def _shuffle(rows, state):  # type: ignore[no-untyped-def]
     return state
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def epochs(keys, start, size, steps, batch, order, cut):  # type: ignore[no-untyped-def]
+def _epochs(keys: NDArray[np.uint64], start: Int, size: Int, steps: Int, batch: Int, order: Int, cut: Int) -> None:
     """Fills `order` and the ends of all batches in `cut[1:]` for K clients.
 
     Args:
@@ -57,6 +58,10 @@ def epochs(keys, start, size, steps, batch, order, cut):  # type: ignore[no-unty
             taken = 0
             while taken < size[k] and left > 0:
                 length = min(batch[k], size[k] - taken)
-                order[at : at + length] = rows[taken : taken + length]
+                for i in range(length):
+                    order[at + i] = rows[taken + i]
                 at, taken, left, step = at + length, taken + length, left - 1, step + 1
                 cut[step] = at
+
+
+epochs = jit_cached(_epochs)

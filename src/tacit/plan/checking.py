@@ -8,13 +8,14 @@ from typing import Any
 
 from tacit.errors import UsageError
 from tacit.plan import build
-from tacit.plan.field import MISSING, NONE, PlanField, Unfit, fields_of, fields_of_model, fitted, nearest, shown
+from tacit.plan.field import MISSING, NONE, PlanField, Unfit, fields_of, fields_of_model, fitted, listed, nearest, shown
 from tacit.plan.parts import PARTS, STOPS, part_class, part_fields
 from tacit.plan.plan import Part, Plan, RunOptions
 from tacit.plan.section import OWN, Own, Section
 
 Path = tuple[str, ...]
 SCALARS = ("scenario", "seed", "rounds")
+_UNMADE = (UsageError, TypeError, AttributeError)  # a part with problems, which are reported already
 KEYS = ("hash", "version", *SCALARS, *OWN, *PARTS, "stop", "run")
 
 
@@ -133,24 +134,24 @@ class Checking:
         return content
 
     def method(self, content: Mapping[str, Any]) -> None:
-        """What the algorithm says about itself and its solver, if both can be made."""
+        """What the algorithm says about itself and its solver."""
         try:
-            method = build.made(Part(**content["algorithm"]), build.made(Part(**content["solver"])))
-        except (UsageError, TypeError, AttributeError):  # reported already, part by part
+            solver = build.made(Part(**content["solver"]))
+            self._rates(solver.lr, content.get("rounds", 1))
+        except _UNMADE:
+            solver = part_class("SGD")(lr=1.0)  # so that the method's own settings can be heard
+        try:
+            problems = build.made(Part(**content["algorithm"]), solver).problems()
+        except _UNMADE:
             return
-        for problem in method.problems():
+        for problem in problems:
             self._named(("algorithm",), problem)
-        self._rates(method.solver.lr, content.get("rounds", 1))
 
     def _rates(self, rate: Any, rounds: int) -> None:
         from tacit.learning.rate import rate_at
 
         for round in dict.fromkeys((0, rounds // 2, rounds - 1)):
-            try:
-                lr = rate_at(rate, round)
-            except (ArithmeticError, ValueError) as error:
-                self.add(("solver", "lr"), f"lr cannot be computed in round {round + 1} ({error}): check the schedule")
-                return
+            lr = rate_at(rate, round)
             if not 0 < lr < float("inf"):
                 self.add(("solver", "lr"), f"lr is {lr!r} in round {round + 1} of {rounds}: it must stay above 0")
                 return
@@ -160,12 +161,11 @@ class Checking:
         try:
             kind(**values)
         except UsageError as error:
-            listed = [line.removeprefix("  - ") for line in str(error).splitlines() if line.startswith("  - ")]
-            for problem in listed or [str(error)]:
+            for problem in listed(error):
                 self._named(path, problem)
 
     def _named(self, path: Path, problem: str) -> None:
-        """A problem whose text begins with the name of its field, mostly."""
-        field = problem.split(" ", 1)[0].split("=", 1)[0]
-        where = (*path, field)
-        self.add(where if where in self.places else (*path, "name"), f"{'.'.join(path)}: {problem}")
+        """A problem whose text names its field, mostly: it gets the place of the first field that it names."""
+        words = (word.strip(",:;'\"") for word in problem.replace("=", " ").split())
+        where = next(((*path, word) for word in words if (*path, word) in self.places), (*path, "name"))
+        self.add(where, f"{'.'.join(path)}: {problem}")

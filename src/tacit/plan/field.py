@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 
 from annotated_types import Ge, Lt
 
+from tacit.errors import UsageError
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -173,6 +175,7 @@ def _is_rate(kind: Any) -> bool:
 
 def _fit_rate(value: Any, name: str) -> Any:
     """A number, or a schedule as a table with all of its fields."""
+    from tacit.plan.build import value as value_of
     from tacit.plan.parts import SCHEDULES, part_class
 
     if not isinstance(value, Mapping):
@@ -197,4 +200,14 @@ def _fit_rate(value: Any, name: str) -> Any:
             resolved[key] = _fit(field.hint, value[key], f"{name}.{key}") if key in value else field.default
         except Unfit as unfit:
             raise Unfit(str(unfit), (key, *unfit.path)) from None
+    try:
+        value_of(resolved)
+    except UsageError as error:
+        raise Unfit(f"{name}: {'; '.join(listed(error))}") from None
     return resolved
+
+
+def listed(error: UsageError) -> list[str]:
+    """The problems that an error of a class lists, one by one."""
+    lines = [line.removeprefix("  - ") for line in str(error).splitlines() if line.startswith("  - ")]
+    return lines or [str(error)]

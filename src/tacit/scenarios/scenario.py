@@ -62,20 +62,37 @@ class Standing:
 
 
 class Prepared(Protocol):
-    """A scenario with its data at hand.
+    """A scenario with its data at hand."""
 
-    Attributes:
-        task, population: what is learned, and from whom.
-        source: what the data are.
-        synthetic: True if no person made them.
-        notes: what was done to the data, in sentences.
-    """
+    @property
+    def task(self) -> Task:
+        """What is learned."""
+        ...
 
-    task: Task
-    population: Population
-    source: str
-    synthetic: bool
-    notes: tuple[str, ...]
+    @property
+    def population(self) -> Population:
+        """From whom."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """What the data are."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether they come from a generator and no person made them."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the data, in sentences."""
+        ...
+
+    @property
+    def headline(self) -> str:
+        """The metric to watch."""
+        ...
 
     def validation(self) -> Callable[[nn.Module], Mapping[str, float]]:
         """What is measured after a round: never on the part that `standing` is about."""

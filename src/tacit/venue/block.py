@@ -30,7 +30,7 @@ class Block:
     budget: Int | None
 
 
-def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None) -> list[Block]:
+def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None, most: int | None = None) -> list[Block]:
     """Cuts a cohort into blocks, heaviest clients first.
 
     The composition depends on the cohort, its work and the report's size, never on the number of workers.
@@ -40,8 +40,10 @@ def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None) -
         work: (K,) examples that each client will read, by which the heaviest go first; ties by position.
         report_bytes: size of one report.
         budget: (K,) as in `Cohort`.
+        most: clients in a block, for engines that train a whole block at once; None for those that go one by one.
     """
     order = np.lexsort((clients, -work))
-    size = int(np.clip(len(clients) // BLOCKS, 1, min(LARGEST, max(BYTES // max(report_bytes, 1), 1))))
+    one_by_one = np.clip(len(clients) // BLOCKS, 1, min(LARGEST, max(BYTES // max(report_bytes, 1), 1)))
+    size = int(one_by_one if most is None else min(most, max(len(clients), 1)))
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     return [Block(clients[g], None if budget is None else budget[g]) for g in groups]

@@ -73,7 +73,12 @@ class ClientMemory:
         """Positions of the clients that remember something, and their memory (M, size)."""
         clients = np.flatnonzero(self._written)
         values = self.load(clients)
-        return clients, values if values is not None else torch.empty(0)
+        return clients, values if values is not None else torch.empty(0, dtype=self._slots.dtype)
+
+    def fits(self, clients: Int, values: Tensor) -> bool:
+        """Whether `restore` can take these."""
+        known = bool(((clients >= 0) & (clients < len(self._current))).all())
+        return known and (not self.size or tuple(values.shape) == (len(clients), self.size))
 
     def restore(self, clients: Int, values: Tensor) -> None:
         """Puts back what `export` gave."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tacit.errors import TacitError
+from tacit.learning.traced.memory import raise_malloc_thresholds
 from tacit.venue.block import Block
 from tacit.venue.fold import Fold, Total
 from tacit.venue.work import BlockSum, LocalTraining, Worker
@@ -69,6 +70,7 @@ class Processes:
         for other in others:
             other.close()
         torch.set_num_threads(1)
+        raise_malloc_thresholds()
         hands: Worker | None = None
         while True:
             try:

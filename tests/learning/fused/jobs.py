@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def mlp(*widths, activation=nn.ReLU, bias=True, dtype=torch.float64, last=None, 
     """Linear layers of these widths with an activation between them, and `last` behind."""
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         layers += [nn.Linear(n_in, n_out, bias=bias), activation()]
     layers[-1] = last or nn.Identity()
     return nn.Sequential(*layers).to(dtype)

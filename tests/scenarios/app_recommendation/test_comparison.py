@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+import tacit
 from tacit.errors import UsageError
 from tacit.scenarios.app_recommendation.comparison import METHODS, compare
 from tacit.scenarios.app_recommendation.evaluation import evaluate, validation_metrics
 from tacit.scenarios.app_recommendation.local import LocalRule, train_local
-from tacit.scenarios.app_recommendation.model import RecommendationModel
+from tacit.scenarios.app_recommendation.model import RecommendationModel, loss_named
 from tacit.scenarios.app_recommendation.phones import Phones
 from tacit.scenarios.app_recommendation.pooled import PooledRule, train_pooled
 from tacit.scenarios.app_recommendation.ranking import METRICS
@@ -81,3 +82,11 @@ def test_rules_that_cannot_be_followed_are_refused():
         LocalRule(epochs=(5, 2))
     with pytest.raises(UsageError, match="patience"):
         PooledRule(patience=0)
+
+
+def test_a_federated_model_beats_the_popular_on_phones_it_never_saw(small_phones: Phones, initial: RecommendationModel):
+    task = tacit.Task(initial, loss_named("cross_entropy"))
+    method = tacit.FedAdam(tacit.SGD(0.05, 20, epochs=1), server_lr=0.005, beta2=0.99, tau=1e-5)
+    run = tacit.Federation(task, small_phones.population, method, seed=1).run(25, progress=False)
+    popular = compare(small_phones, run.model, initial, pooled=None, local=None).unseen
+    assert popular["federated"]["NDCG@10"] > popular["most_popular"]["NDCG@10"] + 0.05

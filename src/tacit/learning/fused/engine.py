@@ -12,7 +12,6 @@ from torch import Tensor
 from tacit.errors import DataError, IncompatibleOptions
 from tacit.learning.batches import Examples
 from tacit.learning.fused.chain import Activation, Criterion, Refused
-from tacit.learning.fused.fold import spanned
 from tacit.learning.fused.recognise import recognise
 from tacit.learning.solver import SGD, Adam, Solver
 from tacit.learning.step import LocalRun
@@ -86,7 +85,7 @@ class FusedEngine:
         if x.dtype != self.task.dtype:
             return f"the inputs are {x.dtype}, the model is {self.task.dtype}"
         inputs = self.chain.layers[0].inputs
-        if x.dim() < 2 or (x.dim() > 2 and not self.chain.flattened) or x[0].numel() != inputs:
+        if x.dim() < 2 or (x.dim() > 2 and not self.chain.flattened) or x.shape[1:].numel() != inputs:
             return f"the inputs have shape {tuple(x.shape)}, the model takes (R, {inputs})"
         if not x.is_contiguous() or not y.is_contiguous():
             return "the examples are not contiguous"
@@ -110,7 +109,7 @@ class FusedEngine:
         reason = self.refuses(job.examples)
         if reason is not None:
             raise IncompatibleOptions(f"the fused engine cannot read these examples: {reason}; use the eager engine")
-        self._check_shapes(job, y)
+        self._check_shapes(job, y, loss)
         self._reserve(int(job.batches.lengths.max(initial=1)))
         losses = np.zeros(len(loss))
         with blas.one_thread():
@@ -124,18 +123,20 @@ class FusedEngine:
             )
         loss.copy_(torch.from_numpy(losses))
 
-    def _check_shapes(self, job: LocalRun, y: Tensor) -> None:
+    def _check_shapes(self, job: LocalRun, y: Tensor, loss: Tensor) -> None:
         """Compiled code writes where it is told to, so what it is told is checked."""
-        shapes, block = [job.x[None], y], len(job.batches.client) - 1
-        if job.correction.offset is not None:
-            shapes.append(job.correction.offset)
-        for vector in shapes:
-            wanted = (1 if vector is shapes[0] else block, self.task.d)
-            if vector.shape != wanted or vector.dtype != self.task.dtype or (wanted[1] > 1 and vector.stride(-1) != 1):
+        clients, d, dtype = len(job.batches.client) - 1, self.task.d, self.task.dtype
+        wanted = {"x": (job.x[None], 1), "y": (y, clients), "offset": (job.correction.offset, clients)}
+        for name, (vectors, count) in wanted.items():
+            if vectors is None:
+                continue
+            if vectors.shape != (count, d) or vectors.dtype != dtype or (d > 1 and vectors.stride(-1) != 1):
                 raise ValueError(
-                    f"a vector is {tuple(vector.shape)} {vector.dtype} with strides {vector.stride()}: "
-                    f"give {wanted} {self.task.dtype}, contiguous along its last axis"
+                    f"{name} is {tuple(vectors.shape)} {vectors.dtype} with strides {vectors.stride()}: "
+                    f"give ({count}, {d}) {dtype}, contiguous along its last axis"
                 )
+        if loss.shape != (clients,):
+            raise ValueError(f"loss has shape {tuple(loss.shape)}: give ({clients},)")
 
     def _reserve(self, batch: int) -> None:
         """Makes the workspace large enough for batches of `batch` examples."""
@@ -195,13 +196,19 @@ class FusedEngine:
     def _block(self, job: LocalRun, y: Tensor) -> Block:
         from tacit.learning.fused import kernel
 
-        values, stride = spanned(y)
+        values, stride = _spanned(y)
         offset, apart = torch.zeros(0, dtype=self.task.dtype), 0
         if job.correction.offset is not None:
-            offset, apart = spanned(job.correction.offset)
+            offset, apart = _spanned(job.correction.offset)
         return kernel.Block(job.x.contiguous().numpy(), values.numpy(), stride, offset.numpy(), apart)
 
 
 def _up(size: int) -> int:
     """`size`, rounded up to a whole number of cache lines."""
     return -(-size // LANES) * LANES
+
+
+def _spanned(rows: Tensor) -> tuple[Tensor, int]:
+    """A (K, d) tensor, whose rows may lie apart, as the vector that it spans, and the distance between its rows."""
+    stride = rows.stride(0) if len(rows) > 1 else rows.shape[1]
+    return rows.as_strided((stride * (len(rows) - 1) + rows.shape[1],), (1,)), stride

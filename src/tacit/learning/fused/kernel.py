@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tacit.learning.fused.activation import activate, add_bias, chain_rule
-from tacit.learning.fused.jit import Int, Real, jit, jit_cached
 from tacit.learning.fused.loss import differentiate
 from tacit.learning.fused.product import input_gradient, outputs, weight_gradient
 from tacit.learning.fused.update import MOMENTUM, PLAIN, Rule, descend, pull
+from tacit.learning.jit import Int, Real, jit, jit_cached
 
 INPUTS, OUTPUTS, WEIGHT, BIAS, ACTIVATION, VALUE, SLOPE = range(7)
 
@@ -96,6 +96,19 @@ class Block(NamedTuple):
 
 
 @jit
+def _copy(source: Real, into: Real) -> None:
+    # Numba takes seconds to compile the assignment of a slice, and none for a loop.
+    for i in range(into.size):
+        into[i] = source[i]
+
+
+@jit
+def _clear(vector: Real) -> None:
+    for i in range(vector.size):
+        vector[i] = 0
+
+
+@jit
 def _forward(net: Net, space: Space, y: Real, batch: int) -> int:
     """Values and slopes of every layer; returns where the last layer's outputs are."""
     source = 0
@@ -128,7 +141,7 @@ def _step_bias(rule: Rule, step: int, dz: Real, w: Real, x: Real, offset: Real, 
             g[j] *= rule.beta1
     else:
         g = g[:n]
-        g[:] = 0
+        _clear(g)
     for start in range(0, dz.size, n):
         row = dz[start : start + n]
         for j in range(n):
@@ -184,17 +197,17 @@ def _client(
 ) -> float:
     """Runs one client's steps `first` to `last`; returns its training loss."""
     width, n_out, total = net.layers[0, INPUTS], net.layers[-1, OUTPUTS], 0.0
-    y[:] = x
-    space.m[:] = 0
-    space.v[:] = 0
+    _copy(x, y)
+    _clear(space.m)
+    _clear(space.v)
     for s in range(first, last):
         rows = data.order[data.cut[s] : data.cut[s + 1]]
         batch = rows.size
         for b in range(batch):
-            space.rows[b * width : (b + 1) * width] = data.x[rows[b] * width : (rows[b] + 1) * width]
+            _copy(data.x[rows[b] * width : (rows[b] + 1) * width], space.rows[b * width : (b + 1) * width])
         end = _forward(net, space, y, batch)
         dz = space.near[: batch * n_out]
-        dz[:] = space.rows[end : end + batch * n_out]
+        _copy(space.rows[end : end + batch * n_out], dz)
         total += differentiate(net.criterion, net.delta, dz, data.target, data.labels, rows)
         _backward(net, rule, s - first, space, batch, x, y, offset)
     visited: int = max(data.cut[last] - data.cut[first], 1)
@@ -213,8 +226,8 @@ def _strange_label(data: Data, classes: int) -> int:
 
 
 def _digest() -> int:
-    """A positive number that changes with the sources of this package."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    """A positive number that changes with the sources of this package, and with how they are compiled."""
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "jit.py"]
     return int.from_bytes(hashlib.sha256(b"".join(p.read_bytes() for p in sources)).digest()[:7], "big")
 
 

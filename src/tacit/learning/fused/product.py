@@ -3,10 +3,10 @@
 In the row-major terms of torch, with weight `w` (n_out, n_in), inputs `a` (B, n_in) and outputs `z` (B, n_out):
 `outputs` is `z = a w^T`, `input_gradient` is `da = dz w`, `weight_gradient` is `w <- beta w + alpha dz^T a`.
 
-OpenBLAS multiplies small matrices in place on some cores, but only when a product is small enough (m n k up to 1e6, and
-m k up to 4096 where the first factor is transposed); otherwise it packs both factors first, which at the batch sizes of
-clients costs more than the product. So large products are cut into tiles that qualify. A tile's shape depends on the
-shapes of the layer and of the batch alone, never on the block, so a client's result does not either.
+On some cores OpenBLAS multiplies small matrices in place, but only when m n k is at most 1e6 and, where the first
+factor is transposed, m n at most 1200 and k at least 32. Otherwise it packs both factors first, which at the batch
+sizes of clients costs more than the product. So large products are cut into tiles that qualify. A tile's shape depends
+on the shapes of the layer and of the batch alone, never on the block, so a client's result does not either.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tacit.learning.fused.jit import Real, jit
+from tacit.learning.jit import Real, jit
 
 N, T = ord("N"), ord("T")
-DEPTH, AREA, WIDE, LONG = 512, 4096, 128, 64
+DEPTH, AREA, ROWS = 768, 1200, 32
+"""`outputs` sums over at most DEPTH inputs at a time, for a tile of at most AREA outputs of ROWS examples."""
+GRADIENT_TILE = (128, 128, 32)
+"""`input_gradient`'s inputs, outputs and examples at a time."""
+WEIGHT_TILE = (256, 32, 64)
+"""`weight_gradient`'s inputs, outputs and examples at a time."""
 
 
 def _gemm(
@@ -72,9 +77,10 @@ def outputs(
     routine: int, tiled: bool, w: Real, iw: int, a: Real, ia: int, z: Real, iz: int, rows: int, n_in: int, n_out: int
 ) -> None:
     """`z = a w^T`."""
-    deep = min(DEPTH, n_in) if tiled else n_in
-    high = max(AREA // deep // 8 * 8, 1) if tiled else n_out
-    long = LONG if tiled else rows
+    deep, high, long = n_in, n_out, rows
+    if tiled:  # all depths about equal, so that none is too small to qualify
+        deep, long = -(-n_in // (-(-n_in // DEPTH)) // 16) * 16, min(rows, ROWS)
+        high = AREA // long // 4 * 4
     for r in range(0, rows, long):
         for o in range(0, n_out, high):
             for i in range(0, n_in, deep):
@@ -89,7 +95,7 @@ def input_gradient(
     routine: int, tiled: bool, w: Real, iw: int, dz: Real, iz: int, da: Real, ia: int, rows: int, n_in: int, n_out: int
 ) -> None:
     """`da = dz w`."""
-    wide, deep, long = (WIDE, WIDE, LONG // 2) if tiled else (n_in, n_out, rows)
+    wide, deep, long = GRADIENT_TILE if tiled else (n_in, n_out, rows)
     for r in range(0, rows, long):
         for i in range(0, n_in, wide):
             for o in range(0, n_out, deep):
@@ -105,7 +111,7 @@ def weight_gradient(
     rows: int, n_in: int, n_out: int,
 ) -> None:  # fmt: skip
     """`w <- beta w + alpha dz^T a`."""
-    wide, high, long = (WIDE, LONG, LONG) if tiled else (n_in, n_out, rows)
+    wide, high, long = WEIGHT_TILE if tiled else (n_in, n_out, rows)
     for o in range(0, n_out, high):
         for i in range(0, n_in, wide):
             for r in range(0, rows, long):

@@ -42,7 +42,8 @@ class Capture:
     @property
     def output(self) -> Node:
         """The last node: the loss, then one gradient for each parameter (None where the loss does not depend on it)."""
-        return next(reversed(self.module.graph.nodes))
+        last: Node = next(reversed(self.module.graph.nodes))
+        return last
 
     @property
     def results(self) -> list[Node | None]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from tacit.learning.traced.operators import aliased, is_call, is_random, is_view, roots, written
+from tacit.learning.traced.operators import is_call, is_random, is_view, roots, written
 
 Step = Callable[..., torch.Tensor]
 PLAIN_LITERALS = (bool, int, type(None))
@@ -32,7 +32,7 @@ def emit(module: GraphModule, fixed: Mapping[Node, torch.Tensor], sample: Mappin
 
     Args:
         module: the graph, and its constants.
-        fixed: tensors that the step finds at the same place each time (parameters, buffers); views of them are made once.
+        fixed: tensors that every step finds at the same place (parameters, buffers); views of them are made once.
         sample: values of the other inputs, in the order in which the function will take them.
     """
     with torch.random.fork_rng(devices=[]), running():
@@ -55,7 +55,7 @@ class _Emitter:
         self.last = {n: max(n.users, key=place.__getitem__) for n in self.nodes if n.users and n not in self.anchored}
 
     def _classify(self) -> None:
-        """Constants have the same value in every step; anchored nodes lie at the same place (constants, views of fixed)."""
+        """Constants have the same value in every step; anchored nodes (constants, views of fixed) the same place."""
         for node in self.nodes:
             inputs = node.all_input_nodes
             pure = node.op == "get_attr" or node.target is operator.getitem or (is_call(node) and not written(node))
@@ -128,9 +128,10 @@ class _Emitter:
 
 
 def _quickest(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], Any]:
-    """The quickest callable for an operation, and its result. An operation's Python bindings cost about 1 us less.
+    """The quickest callable for an operation, and its result.
 
-    A binding is taken only where it gives what the operation gives: some have other defaults.
+    The Python binding is called faster than the operation. It is taken only where it gives the same: some have other
+    defaults.
     """
     target: Any = node.target
     if not is_call(node) or is_random(node):

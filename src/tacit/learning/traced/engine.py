@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,8 +16,10 @@ from tacit.learning.step import LocalRun
 from tacit.learning.task import Task
 from tacit.learning.traced.capture import Untraceable
 from tacit.learning.traced.emit import Step, running
-from tacit.learning.traced.program import Program
+from tacit.learning.traced.program import Program, nothing
 from tacit.learning.traced.updates import Ending
+
+Advance = Callable[[list[Step], Sequence[Tensor], Sequence[Tensor], int], list[Tensor]]
 
 MOST_LENGTHS = 64
 """Most distinct batch lengths in a run: each costs a capture, some tenths of a second, in every worker."""
@@ -26,11 +28,12 @@ GATHER = 2**20
 
 
 class TracedEngine:
-    """Steps captured with `make_fx`, rewritten and run without autograd; for any model whose Python does not look at data.
+    """Steps captured with `make_fx`, rewritten, and run without autograd.
 
-    Plain SGD is fused into the gradient products (`W <- W - lr d^T x` is one call), with weight decay, proximal term and
-    offset as one affine step before it; momentum, Adam and other solvers get the gradient as one flat vector. The graph
-    of each batch length is captured when it is met first. The results of a client do not depend on the others in its block.
+    For any model whose Python does not look at the data. Plain SGD is fused into the gradient products
+    (`W <- W - lr d^T x` is one call), with weight decay, proximal term and offset as one affine step before it;
+    momentum, Adam and other solvers get the gradient as one flat vector. The graph of a batch length is captured when
+    it is met first. The bits of a client's result do not depend on the others in its block.
 
     Args:
         task, solver: what every client runs.
@@ -63,7 +66,7 @@ class TracedEngine:
             first, second = engine.program.capture(x, y), engine.program.capture(x.flip(0), y.flip(0))
             if not first.same_as(second):
                 return "two captures of its step differ: its Python depends on the data, on chance or on earlier calls"
-            engine.program.step(x, y, engine._ending(0.0, False))
+            engine.program.build(first, x, y, engine._ending(0.0, False))
         except Untraceable as reason:
             return str(reason)
         except Exception as error:
@@ -89,10 +92,9 @@ class TracedEngine:
                     torch.manual_seed(job.seeds[k])
                 mine = lengths[first[k] : first[k + 1]]
                 rows = order[job.batches.cut[first[k]] : job.batches.cut[first[k + 1]]]
-                advance = self._advance(job, k, start, ending)
-                values = [
-                    advance(steps[len(a)], a, b, s) for s, (a, b) in enumerate(self._batches(job.examples, rows, mine))
-                ]
+                advance, values = self._advance(job, k, start, ending), list[Tensor]()
+                for part, x, t in self._batches(job.examples, rows, mine):
+                    values += advance([steps[n] for n in part], x, t, len(values))
                 loss[k] = _mean(values, mine)
                 self.program.store(y[k], buffers[k])
 
@@ -110,56 +112,63 @@ class TracedEngine:
                 ) from None
         return steps
 
-    def _batches(self, examples: Examples, rows: Tensor, lengths: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The client's batches, collected from the population some steps at a time."""
-        width = examples.x[:1].numel() * examples.x.element_size() or 1
-        most = max(GATHER // (width * max(lengths, default=1)), 1)
+    def _batches(
+        self, examples: Examples, rows: Tensor, lengths: list[int]
+    ) -> Iterator[tuple[list[int], Sequence[Tensor], Sequence[Tensor]]]:
+        """The client's batches, collected from the population some steps at a time: lengths, inputs and targets."""
+        width = examples.x.stride(0) * examples.x.element_size()
+        most = max(GATHER // max(width * max(lengths, default=1), 1), 1)
         done = 0
         for s in range(0, len(lengths), most):
             part = lengths[s : s + most]
             chosen = rows[done : done + sum(part)]
             done += len(chosen)
-            x = self.program.prepare(examples.x.index_select(0, chosen))
-            yield from zip(x.split(part), examples.y.index_select(0, chosen).split(part), strict=True)
+            x, y = self.program.prepare(examples.x.index_select(0, chosen)), examples.y.index_select(0, chosen)
+            yield part, x.split_with_sizes(part), y.split_with_sizes(part)
 
-    def _advance(self, job: LocalRun, k: int, start: Tensor, ending: Ending) -> Callable[..., Tensor]:
-        """`advance(step, x, y, s)` takes the client's step number s and returns its loss."""
+    def _advance(self, job: LocalRun, k: int, start: Tensor, ending: Ending) -> Advance:
+        """`advance(steps, x, y, s)` takes the client's steps from number s on and returns their losses."""
         if ending is Ending.PLAIN:
             rate = -job.lr
-            return lambda step, x, y, s: step(x, y, rate)
+            return lambda steps, xs, ys, s: [step(x, y, rate) for step, x, y in zip(steps, xs, ys, strict=True)]
         offset = None if job.correction.offset is None else self._inward(job.correction.offset[k])
         if ending is Ending.SHIFTED:
-            rate, shift = -job.lr, self._shift(job, start, offset)
-            return lambda step, x, y, s: step(x, y, rate, shift)
-        correction, flat, gradient = Correction(job.correction.proximal, offset), self.program.storage.flat, self.program.gradient
+            ends = -job.lr, *self._shift(job, start, offset)
+            return lambda steps, xs, ys, s: [step(x, y, *ends) for step, x, y in zip(steps, xs, ys, strict=True)]
+        return self._gathered(job, start, Correction(job.correction.proximal, offset))
+
+    def _gathered(self, job: LocalRun, start: Tensor, correction: Correction) -> Advance:
+        flat, gradient = self.program.storage.flat, self.program.gradient
         self.slots.zero_()
 
-        def gathered(step: Step, x: Tensor, y: Tensor, s: int) -> Tensor:
-            value = step(x, y)
-            self.solver.update(flat, correction(gradient, flat, start), self.slots, job.lr, s)
-            return value
+        def advance(steps: list[Step], xs: Sequence[Tensor], ys: Sequence[Tensor], s: int) -> list[Tensor]:
+            losses = []
+            for step, x, y in zip(steps, xs, ys, strict=True):
+                losses.append(step(x, y))
+                self.solver.update(flat, correction(gradient, flat, start), self.slots, job.lr, s)
+                s += 1
+            return losses
 
-        return gathered
+        return advance
 
     def _inward(self, vector: Tensor) -> Tensor:
         return self.program.storage.inward(vector, torch.empty_like(vector))
 
-    def _shift(self, job: LocalRun, start: Tensor, offset: Tensor | None) -> Callable[[], object]:
-        """`y <- y - lr (wd y + mu (y - x) + offset)`, written as `y <- a y + c`."""
-        flat, mu = self.program.storage.flat, job.correction.proximal
-        decay = self.solver.weight_decay if isinstance(self.solver, SGD) else 0.0
-        a = 1.0 - job.lr * (decay + mu)
+    def _shift(self, job: LocalRun, start: Tensor, offset: Tensor | None) -> tuple[float, Callable[[], object]]:
+        """a, and what adds c, in `y <- y - lr (wd y + mu (y - x) + offset)` written as `y <- a y + c`."""
+        mu, decay = job.correction.proximal, self.solver.weight_decay if isinstance(self.solver, SGD) else 0.0
+        keep = 1.0 - job.lr * (decay + mu)
         if not mu and offset is None:
-            return partial(flat.mul_, a)
+            return keep, nothing
         c = start * (job.lr * mu)
         if offset is not None:
             c.sub_(offset, alpha=job.lr)
-        return partial(torch.add, c, flat, alpha=a, out=flat)
+        return keep, partial(self.program.storage.flat.add_, c)
 
 
 def _mean(values: list[Tensor], lengths: list[int]) -> float:
     """Mean loss over the examples that were read; 0 where none was."""
     if not values:
         return 0.0
-    seen = torch.stack(values).reshape(-1).double()
-    return float(seen @ torch.tensor(lengths, dtype=torch.float64)) / sum(lengths)
+    losses = torch.stack(values).reshape(-1).tolist()
+    return float(sum(loss * n for loss, n in zip(losses, lengths, strict=True)) / sum(lengths))

@@ -10,12 +10,12 @@ import ctypes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` of glibc's `malloc.h`."""
-LARGE = 2**30
-"""1 GiB: blocks below are kept. The parameter of `mallopt` is a C int."""
+LARGE = (2**30, 2**25)
+"""Bytes below which blocks are kept: 1 GiB (a C int holds no more), 32 MiB where glibc is older than 2.35."""
 
 
 def raise_malloc_thresholds() -> bool:
-    """Tells glibc to keep freed blocks below 1 GiB in the process; called once in a worker.
+    """Tells glibc to keep freed blocks in the process; called once in a worker.
 
     Returns:
         Whether it took effect: False where the C library has no `mallopt` (not glibc).
@@ -25,4 +25,4 @@ def raise_malloc_thresholds() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
-    return bool(mallopt(MMAP_THRESHOLD, LARGE)) and bool(mallopt(TRIM_THRESHOLD, LARGE))
+    return bool(mallopt(TRIM_THRESHOLD, LARGE[0])) and any(mallopt(MMAP_THRESHOLD, size) for size in LARGE)

@@ -1,4 +1,4 @@
-"""What the passes need to know about an ATen operation: what it writes, what its result aliases, whether it is random."""
+"""What the passes need to know of an ATen operation: what it writes, what its result aliases, whether it is random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrites of a captured graph that leave its results as they are: fewer operations, fewer copies, fewer allocations."""
+"""Rewrites of a captured graph that keep its results: fewer operations, fewer copies, fewer allocations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tacit.learning.traced.timeline import Timeline
 aten = torch.ops.aten
 NOTHING = (aten.detach.default, aten.alias.default)
 RESHAPES = (aten.view.default, aten._unsafe_view.default, aten.expand.default)
+MEAN = 1
+"""`Reduction::Mean` of ATen."""
 IN_PLACE = {
     aten.relu.default: aten.relu_.default,
     aten.sigmoid.default: aten.sigmoid_.default,
@@ -83,6 +85,9 @@ def insert(graph: Graph, like: Node, target: Callable[..., object], *args: objec
 def _drop(node: Node, graph: Graph) -> None:
     if not is_call(node) or not node.args:
         return
+    if node.target is aten.mse_loss.default and len(node.args) == 2:
+        # The Python binding, quicker than the operation, has another default.
+        node.args = (*node.args, MEAN)
     first = node.args[0]
     if node.target in NOTHING or (node.target in RESHAPES and shape(node) == shape(first)):  # type: ignore[arg-type]
         node.replace_all_uses_with(first)  # type: ignore[arg-type]
@@ -108,7 +113,7 @@ def _bias_into_product(node: Node, graph: Graph, timeline: Timeline) -> None:
         return
     product: Node = reshaped.args[0]  # type: ignore[union-attr, assignment]
     operands: list[Node] = list(product.args)  # type: ignore[arg-type]
-    if shape(bias) != shape(product)[-1:] or not timeline.steady(operands, product):  # type: ignore[arg-type]
+    if shape(bias) != shape(product)[-1:] or not timeline.steady(operands, product, node):  # type: ignore[arg-type]
         return
     with graph.inserting_before(node):
         whole = insert(graph, product, aten.addmm.default, bias, *operands)
@@ -137,7 +142,7 @@ def _accumulated(node: Node, graph: Graph, timeline: Timeline) -> Node | None:
     pairs = [(u, p) for u, p in ((first, second), (second, first)) if _sole(p, aten.mm.default) and u is not p]
     for u, product in sorted(pairs, key=lambda pair: not timeline.ends_at(pair[0], node)):
         operands: list[Node] = list(product.args)  # type: ignore[union-attr, arg-type]
-        if shape(u) != shape(product) or not timeline.steady(operands, product):  # type: ignore[arg-type]
+        if shape(u) != shape(product) or not timeline.steady(operands, product, node):  # type: ignore[arg-type]
             continue
         reuse = timeline.ends_at(u, node) and _fits(u, node)
         with graph.inserting_before(node):
@@ -147,7 +152,7 @@ def _accumulated(node: Node, graph: Graph, timeline: Timeline) -> Node | None:
 
 def _fits(operand: object, node: Node) -> bool:
     """Whether the node's result can take the operand's memory."""
-    before, after = operand.meta["val"], value(node)  # type: ignore[attr-defined]
+    before, after = operand.meta["val"], node.meta.get("val")  # type: ignore[attr-defined]
     if not isinstance(after, Tensor):
         return False
     return bool(before.shape == after.shape and before.dtype == after.dtype and before.stride() == after.stride())
@@ -158,7 +163,7 @@ def _in_place(node: Node, graph: Graph, timeline: Timeline) -> Node | None:
         return None
     with graph.inserting_before(node):
         if node.target in IN_PLACE:
-            return insert(graph, node, IN_PLACE[node.target], *node.args, **node.kwargs)  # type: ignore[index]
+            return insert(graph, node, IN_PLACE[node.target], *node.args, **node.kwargs)
         if node.target is aten.threshold_backward.default:
             return insert(graph, node, aten.threshold_backward.grad_input, *node.args, grad_input=node.args[0])
     return None

@@ -39,19 +39,22 @@ class Program:
         """The step for batches like `x` and `y`, captured when it is wanted first.
 
         Returns:
-            `step(x, y, rate)` with the negative learning rate, `step(x, y, rate, shift)` or `step(x, y)`, by `ending`;
-            it returns the loss.
+            `step(x, y, rate)`, `step(x, y, rate, keep, shift)` or `step(x, y)`, by `ending` (see `Inputs`); it returns
+            the loss.
 
         Raises:
             Untraceable: see `Tracer.capture`.
         """
         key = (ending, x.shape, x.dtype, y.shape, y.dtype)
         if key not in self._steps:
-            capture = self.capture(x, y)
-            self.draws = self.draws or capture.draws
-            simplify(capture.module.graph)
-            self._steps[key] = self._emitted(capture, self.prepare(x), y, ending)
+            self._steps[key] = self.build(self.capture(x, y), x, y, ending)
         return self._steps[key]
+
+    def build(self, capture: Capture, x: Tensor, y: Tensor, ending: Ending) -> Step:
+        """The step of a capture, which is used up."""
+        self.draws = self.draws or capture.draws
+        simplify(capture.module.graph)
+        return self._emitted(capture, self.prepare(x), y, ending)
 
     def _emitted(self, capture: Capture, x: Tensor, y: Tensor, ending: Ending) -> Step:
         inputs = finish(capture, ending)
@@ -61,33 +64,36 @@ class Program:
         sample: dict[Any, Any] = {capture.x: x, capture.y: y}
         if inputs.rate is not None:
             sample[inputs.rate] = 0.0
-        if inputs.shift is not None:
-            sample[inputs.shift] = _nothing
+        if inputs.keep is not None and inputs.shift is not None:
+            sample |= {inputs.keep: 1.0, inputs.shift: nothing}
         return emit(capture.module, fixed, sample)
 
     def capture(self, x: Tensor, y: Tensor) -> Capture:
         """The graph for such batches. The first capture decides which convolution weights are kept channels-last."""
         if not self._decided:
-            self._decide(x, y)
+            self._decided = True
+            return self._decide(x, y)
         found = self.tracer.capture(self.storage.parts, self.state, self.prepare(x), y)
-        if self.storage.last:
-            pooled_alike(found.module.graph)
-            if found.draws:
-                keep_draws(found, self._plain(x, y))
+        if self.storage.last and found.draws:
+            keep_draws(found, self._plain(x, y))
+        pooled_alike(found.module.graph)
         return found
 
     def _plain(self, x: Tensor, y: Tensor) -> Capture:
         return self.tracer.capture(self._stored(frozenset()).parts, self.state, x, y)
 
-    def _decide(self, x: Tensor, y: Tensor) -> None:
-        plain, self._decided = self._plain(x, y), True
+    def _decide(self, x: Tensor, y: Tensor) -> Capture:
+        plain = self._plain(x, y)
         last = frozenset(self.task.layout.names[i] for i in convolved(plain))
         if not last:
-            return
+            return plain
         self.storage = self._stored(last)
         moved = self.tracer.capture(self.storage.parts, self.state, self.prepare(x), y)
-        if not keep_draws(moved, plain):
-            self.storage = self._stored(frozenset())
+        if keep_draws(moved, plain):
+            pooled_alike(moved.module.graph)
+            return moved
+        self.storage = self._stored(frozenset())
+        return plain
 
     def _stored(self, last: frozenset[str]) -> Storage:
         storage = Storage(self.task.layout, self.task.dtype, last)
@@ -116,5 +122,5 @@ class Program:
         return list(zip(self.state, self.task.buffer_layout.unpack(vector).values(), strict=True))
 
 
-def _nothing() -> None:
-    return None
+def nothing() -> None:
+    """The shift of a step that has none."""

@@ -1,4 +1,4 @@
-"""When each memory of a captured graph is used last and written last: what a rewrite must know before it moves anything."""
+"""When each memory of a captured graph is used last and written last: what a rewrite must know to move anything."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Timeline:
 
     def __init__(self, graph: Graph) -> None:
         self.place = {node: i for i, node in enumerate(graph.nodes)}
-        self._writes: dict[Node, int] = {}
+        self._writes: dict[Node, list[int]] = {}
         for node in graph.nodes:
             self._note(node)
 
     def _note(self, node: Node) -> None:
         for root in (r for target in written(node) for r in roots(target)):
-            self._writes[root] = max(self.place[node], self._writes.get(root, -1))
+            self._writes.setdefault(root, []).append(self.place[node])
 
     def stand_in(self, new: Node, old: Node) -> None:
         """Puts `new` at the place of `old`."""
@@ -43,7 +43,7 @@ class Timeline:
         fresh = is_call(owner) and bool(owner.all_input_nodes) and not aliased(owner)
         return fresh and isinstance(owner.meta.get("val"), Tensor) and self.last_use(owner) <= self.place[user]
 
-    def steady(self, nodes: Iterable[Node], since: Node) -> bool:
-        """Whether nothing writes to the memory of `nodes` after `since`, so that they may be read later than there."""
-        found = {root for node in nodes for root in roots(node)}
-        return all(self._writes.get(root, -1) < self.place[since] for root in found)
+    def steady(self, nodes: Iterable[Node], since: Node, until: Node) -> bool:
+        """Whether nothing writes to the memory of `nodes` between two places: they may be read at either."""
+        writes = [w for root in {r for n in nodes for r in roots(n)} for w in self._writes.get(root, ())]
+        return not any(self.place[since] <= w <= self.place[until] for w in writes)

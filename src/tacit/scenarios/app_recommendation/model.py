@@ -6,7 +6,8 @@ Two losses:
   others (or graded: what came soon after counts too, less with every step);
 - "cross_entropy": the next app as a class.
 
-Which of them ranks better is measured in `docs/`; the command's default is the better one.
+Cross-entropy ranks better and is the default: it compares the items of one moment with each other, while the squared
+error of targets that are nearly all 0 is mostly spent on items far from the top.
 """
 
 from __future__ import annotations

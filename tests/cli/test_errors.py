@@ -1,0 +1,111 @@
+"""How every kind of mistake ends: its exit code, and a text that helps without a traceback."""
+
+from pathlib import Path
+
+import pytest
+
+from tacit.cli import scenarios
+from tests.cli.commands import Tacit
+
+
+def test_a_mistake_in_an_option_ends_with_2_and_names_the_option(tacit: Tacit, tmp_path: Path) -> None:
+    ended = tacit.run(tmp_path / "run", "--set", "solver.lr=fast", "--set", "solver.epoch=3", "--seed", "-1")
+    assert (ended.code, ended.out) == (2, "")
+    for words in (
+        "--set solver.lr",
+        "--set solver.epoch",
+        "did you mean 'epochs'?",
+        "--seed: seed is -1",
+        "3 problems",
+    ):
+        assert words in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_unknown_option_ends_with_2(tacit: Tacit) -> None:
+    ended = tacit("run", "app-recommendation", "--roundz", "3")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--rounds" in ended.err
+
+
+def test_an_unknown_scenario_is_answered_with_the_nearest(tacit: Tacit) -> None:
+    ended = tacit("run", "app-recomendation")
+    assert ended.code == 2
+    assert "did you mean 'app-recommendation'?" in ended.err
+
+
+def test_a_missing_plan_says_how_to_make_one(tacit: Tacit) -> None:
+    ended = tacit("run", "nowhere.toml")
+    assert ended.code == 2
+    assert "tacit plan show" in ended.err
+
+
+def test_missing_data_end_with_3(tacit: Tacit, tmp_path: Path) -> None:
+    ended = tacit("run", "app-recommendation", "--data", tmp_path / "no.csv", "--out", tmp_path / "run")
+    assert ended.code == 3
+    assert "no.csv" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_an_unknown_format_ends_with_3_and_says_how_to_map_it(tacit: Tacit, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("who,what\na,b\n")
+    ended = tacit("run", "app-recommendation", "--data", tmp_path / "log.csv", "--out", tmp_path / "run")
+    assert ended.code == 3
+    assert "--user COLUMN" in ended.err
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_round_in_which_every_report_is_set_aside_ends_with_4(tacit: Tacit, tmp_path: Path) -> None:
+    ended = tacit.run(tmp_path / "run", "--set", "solver.lr=1e35", "--set", "solver.epochs=3")
+    assert (ended.code, ended.out) == (4, "")
+    assert "round 1" in ended.err
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_with_5(tacit: Tacit, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = tacit.run(tmp_path / "file" / "run")
+    assert (ended.code, ended.out) == (5, "")
+    assert "--out" in ended.err
+
+
+def test_a_run_that_does_not_exist_ends_with_5(tacit: Tacit, tmp_path: Path) -> None:
+    for verb in ("show", "resume", "export"):
+        assert tacit(verb, tmp_path / "nothing").code == 5
+    assert tacit("show", tmp_path).code == 5
+
+
+def test_the_unexpected_ends_with_1_and_debug_shows_where(tacit: Tacit, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tacit.cli import console
+
+    def broken(pairs: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(console, "facts", broken)
+    assert scenarios.scenarios.__doc__
+    ended = tacit("scenarios")
+    assert (ended.code, ended.out) == (1, "")
+    assert "unexpected ZeroDivisionError: by zero" in ended.err
+    assert "--debug" in ended.err
+    with pytest.raises(ZeroDivisionError):
+        tacit("scenarios", "--debug")
+
+
+def test_an_interrupted_verb_ends_with_130(tacit: Tacit, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tacit.cli import console
+
+    def interrupted(pairs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(console, "facts", interrupted)
+    assert tacit("scenarios").code == 130
+
+
+def test_the_help_documents_every_exit_code(tacit: Tacit) -> None:
+    from tacit import errors
+
+    ended = tacit("--help")
+    assert ended.code == 0
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    for code in codes:
+        assert f"\n    {code} " in ended.out

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tacit.venue.fold import Fold
+from tacit.venue.work import BlockSum, SetAside
+
+
+def blocks_of(count, seed=0):
+    """Block sums of very unlike magnitudes, so that another order of addition gives other bits."""
+    rng = np.random.default_rng(seed)
+    return [
+        BlockSum(
+            torch.from_numpy(rng.normal(size=4) * 10.0 ** rng.integers(-8, 8)),
+            np.array([2 * k, 2 * k + 1]),
+            [SetAside(f"client {k}", "why")],
+            1.0,
+        )
+        for k in range(count)
+    ]
+
+
+@given(st.integers(1, 12).flatmap(lambda n: st.permutations(range(n))))
+def test_the_order_of_arrival_changes_no_bit(order):
+    blocks = blocks_of(len(order))
+    expected, mine = Fold(4), Fold(4)
+    for k, block in enumerate(blocks):
+        expected.add(k, block)
+    for k in order:
+        mine.add(k, blocks[k])
+    one, other = mine.result(), expected.result()
+    assert torch.equal(one.total, other.total)
+    assert one.counted.tolist() == other.counted.tolist() == list(range(2 * len(order)))
+    assert [a.client for a in one.set_aside] == [f"client {k}" for k in range(len(order))]
+
+
+def test_the_bits_do_depend_on_the_order_of_addition():
+    """Otherwise the test above could not fail."""
+    totals = [b.total for b in blocks_of(12)]
+    assert not torch.equal(sum(totals), sum(reversed(totals)))
+
+
+def test_a_missing_block_is_noticed():
+    fold = Fold(4)
+    fold.add(1, blocks_of(2)[1])
+    with pytest.raises(AssertionError, match="missing"):
+        fold.result()
+
+
+def test_an_empty_cohort_gives_zero():
+    total = Fold(3).result()
+    assert total.total.tolist() == [0, 0, 0]
+    assert total.counted.tolist() == []
