@@ -24,16 +24,17 @@ def _add(reports: Real, weights: Real, total: Real) -> None:
 _compiled = jit_cached(_add)
 
 
-def weighted_sum(reports: Tensor, weights: Tensor) -> Tensor:
+def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -> Tensor:
     """`sum_k weights[k] * reports[k]`.
 
     Args:
         reports: (K, m) float32 or float64.
         weights: (K,).
+        into: (m,) float64 to be overwritten with the sum; new memory when None.
 
     Returns:
         (m,) float64, the same bits on every call: each column is added in the order of the rows.
     """
-    total = torch.zeros(reports.shape[1], dtype=torch.float64)
-    _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy())
+    total = torch.empty(reports.shape[1], dtype=torch.float64) if into is None else into
+    _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.zero_().numpy())
     return total

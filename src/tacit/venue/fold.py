@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -47,15 +47,23 @@ class Fold:
         self.total = torch.zeros(self.size, dtype=torch.float64)
 
     def add(self, number: int, block: BlockSum) -> None:
-        """Takes the sum of block `number`, and folds every sum whose turn has come."""
-        self._pending[number] = block
+        """Takes the sum of block `number`, and folds every sum whose turn has come.
+
+        The memory of `block.total` may be used again after this: a sum that has to wait is copied.
+        """
+        if number != self._next:
+            self._pending[number] = replace(block, total=block.total.clone())
+            return
+        self._fold(block)
         while self._next in self._pending:
-            ready = self._pending.pop(self._next)
-            self.total.add_(ready.total)
-            self._counted.append(ready.counted)
-            self._set_aside.extend(ready.set_aside)
-            self._seconds += ready.seconds
-            self._next += 1
+            self._fold(self._pending.pop(self._next))
+
+    def _fold(self, block: BlockSum) -> None:
+        self.total.add_(block.total)
+        self._counted.append(block.counted)
+        self._set_aside.extend(block.set_aside)
+        self._seconds += block.seconds
+        self._next += 1
 
     def result(self) -> Total:
         """The total over all blocks."""

@@ -52,7 +52,9 @@ class Processes:
     def __init__(self, work: LocalTraining, workers: int) -> None:
         self.work, self.workers = work, workers
         self._down = _shared(work.down.size, work.task.dtype)
-        self._out = [_shared(work.chain.layout.size, torch.float64) for _ in range(workers)]
+        size = work.chain.layout.size
+        self._out = [(_shared(size, torch.float64), _shared(size, torch.float64)) for _ in range(workers)]
+        self._side = [0] * workers
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
         context = multiprocessing.get_context("fork")
@@ -64,8 +66,8 @@ class Processes:
             self._pipes.append(mine)
             self._processes.append(child)
 
-    def _serve(self, pipe: Connection, out: Tensor, others: list[Connection]) -> None:
-        """A worker's life: until the pipe closes, take a block, train it, leave its sum in `out`."""
+    def _serve(self, pipe: Connection, out: tuple[Tensor, Tensor], others: list[Connection]) -> None:
+        """A worker's life: until the pipe closes, take a block, train it, leave its sum on one side of `out`."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for other in others:
             other.close()
@@ -74,14 +76,13 @@ class Processes:
         hands: Worker | None = None
         while True:
             try:
-                number, block, slots, round = pipe.recv()
+                number, block, slots, round, side = pipe.recv()
             except (EOFError, OSError):
                 return
             try:
                 hands = hands or Worker(self.work)
                 self.work.memory.tell(block.clients, slots)
-                done = hands.run(block, self._down, round)
-                out.copy_(done.total)
+                done = hands.run(block, self._down, round, out[side])
                 pipe.send((number, done.counted, done.set_aside, done.seconds))
             except BrokenPipeError:  # the parent has given up the round
                 return
@@ -102,7 +103,7 @@ class Processes:
             if block is not None:
                 pipe = self._pipes[worker]
                 try:
-                    pipe.send((number, block, self.work.memory.slots_of(block.clients), round))
+                    pipe.send((number, block, self.work.memory.slots_of(block.clients), round, self._side[worker]))
                 except OSError:
                     raise self._lost(worker) from None
                 busy[pipe] = worker
@@ -129,7 +130,9 @@ class Processes:
             error.add_note(f"raised in worker {worker}:\n{trace}")
             raise error
         number, counted, set_aside, seconds = message
-        return number, BlockSum(self._out[worker].clone(), counted, set_aside, seconds)
+        side = self._side[worker]
+        self._side[worker] = 1 - side  # the next block's sum goes to the other side while this one is folded
+        return number, BlockSum(self._out[worker][side], counted, set_aside, seconds)
 
     def _lost(self, worker: int) -> TacitError:
         """What to say of a worker that is no longer there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 
 import numpy as np
 import torch
@@ -102,26 +103,29 @@ class Worker:
         self.engine = work.make_engine()
         self._reports = torch.empty(0, 0)
         self._eager: EagerEngine | None = None
+        self._into: Tensor | None = None
 
-    def run(self, block: Block, down: Tensor, round: int) -> BlockSum:
+    def run(self, block: Block, down: Tensor, round: int, into: Tensor | None = None) -> BlockSum:
         """Trains a block's clients and sums their reports.
 
         Args:
             block: K clients.
             down: the broadcast, one flat vector.
             round: of the run, from 0.
+            into: (m,) float64, where the sum is to lie; new memory when None.
 
         Returns:
             The sum over the clients whose reports are sound, and the others with their reasons.
         """
-        clients, budget = block.clients, block.budget
+        clients, budget, self._into = block.clients, block.budget, into
         set_aside: list[SetAside] = []
         try:
             examples = self.work.population.examples(clients)
         except DataError:
             clients, budget, set_aside = self._readable(block)
             if not len(clients):
-                return BlockSum(torch.zeros(self.work.chain.layout.size, dtype=torch.float64), clients, set_aside)
+                nothing = torch.zeros(0, self.work.chain.layout.size, dtype=self.work.task.dtype)
+                return BlockSum(weighted_sum(nothing, torch.zeros(0), into), clients, set_aside)
             examples = self.work.population.examples(clients)
         try:
             result = self._train(clients, budget, examples, self.work.down.unpack(down), round)
@@ -206,19 +210,19 @@ class Worker:
     def _sum(self, clients: Int, names: list[str], reports: Tensor, weight: Tensor, down: Parts) -> BlockSum:
         """Weights, encodes and sums; looks for the clients to set aside only where the sum says that there are some."""
         update = self.work.layout[self.work.layout.names[0]]
-        reach = EXPLODED * max(1.0, float(down["x"].abs().max()))
+        reach = EXPLODED * max(1.0, _largest(down["x"]))
         if self.work.chain.stages:
             good = _sound(reports, update, reach)
             weighted = reports[good].mul_(weight[good, None])
             encoded = self.work.chain.encode(weighted, down)
-            total = weighted_sum(encoded, torch.ones(len(encoded)))
+            total = weighted_sum(encoded, torch.ones(len(encoded)), self._into)
         else:
             good = torch.ones(len(reports), dtype=torch.bool)
-            total = weighted_sum(reports, weight)
-            largest = float(total[update].abs().max())
-            if not (largest < reach * float(weight.min()) and bool(torch.isfinite(total).all())):
+            total = weighted_sum(reports, weight, self._into)
+            calm = _largest(total[update]) < reach * float(weight.min()) and isfinite(_largest(total[update.stop :]))
+            if not calm:
                 good = _sound(reports, update, reach)
-                total = weighted_sum(reports[good], weight[good])
+                total = weighted_sum(reports[good], weight[good], self._into)
         losses = self.work.layout.unpack(reports)["loss"]
         rejected = torch.nonzero(~good).flatten().tolist()
         bad = [SetAside(names[k], _reason(losses[k], reports[k, update].abs().max(), reach)) for k in rejected]
@@ -244,6 +248,14 @@ class Worker:
         if len(self._reports) < count:
             self._reports = torch.empty(count, self.work.layout.size, dtype=self.work.task.dtype)
         return self._reports[:count]
+
+
+def _largest(vector: Tensor) -> float:
+    """The largest absolute value, NaN where there is one; in one pass, and nothing is copied."""
+    if not vector.numel():
+        return 0.0
+    least, most = torch.aminmax(vector)
+    return float(torch.maximum(-least, most))
 
 
 def _sound(reports: Tensor, update: slice, reach: float) -> Tensor:
