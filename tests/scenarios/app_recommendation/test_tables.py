@@ -73,12 +73,13 @@ def test_missing_columns_are_all_named_with_the_nearest(tmp_path: Path):
     [
         (b"", "is empty"),
         (b"user,item\n", "no rows"),
-        (gzip.compress(CSV.encode() * 500)[:-20], "truncated or damaged"),
+        (gzip.compress(CSV.encode() * 500, mtime=0)[:-20], "truncated or damaged"),
         (b"\x1f\x8bnot gzip at all", "truncated or damaged"),
         (b"user,item\n\xff\xfe,x\n", "not UTF-8"),
         (b"user,item\na,b\n1,2,3,4\n", "not a table"),
         (b"PAR1 and then nonsense", "Parquet"),
     ],
+    ids=["empty", "no rows", "cut gzip", "false gzip", "not UTF-8", "ragged", "false Parquet"],
 )
 def test_a_file_that_cannot_be_read_says_why_and_what_to_do(tmp_path: Path, content: bytes, reason: str):
     path = tmp_path / "t.csv"
