@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -216,14 +216,24 @@ class _Loop:
             watch.lap("train")
             self._require_enough(total, cohort, round)
             mean = server.step(total)
+            moved = self._moved(before, round)
             watch.lap("aggregate")
         measured = self._evaluate(round)
         watch.lap("evaluate")
-        moved = float(torch.linalg.vector_norm((server.state["x"] - before).double()))
         row = self._row(round, total, mean, moved, measured)
         row |= {"bytes_down": down.nbytes * len(cohort.clients), "bytes_up": self.report_bytes * len(total.counted)}
         self.rows.append(row | watch.seconds() | {"worker_seconds": total.seconds})
         return self.rows[-1]
+
+    def _moved(self, before: Tensor, round: int) -> float:
+        """How far the server's step went; a step that leaves the finite numbers fails the run."""
+        moved = float(torch.linalg.vector_norm((self.server.state["x"] - before).double()))
+        if not isfinite(moved):
+            raise RoundFailed(
+                f"round {round + 1}: the server's step makes the model NaN or Inf, though all reports are finite: "
+                f"take a smaller server_lr or local learning rate ({self.federation.algorithm!r})"
+            )
+        return moved
 
     def _require_enough(self, total: Total, cohort: Cohort, round: int) -> None:
         """Names the clients set aside in a warning; fails the round when too few are left."""

@@ -171,3 +171,8 @@ def test_unreadable_clients_are_set_aside_by_name():
     assert run.history["set_aside"].tolist() == [1, 1]
     assert "d" in run.history["set_aside_reasons"][0]
     assert "gone" in run.history["set_aside_reasons"][0]
+
+
+def test_a_server_step_that_leaves_the_finite_numbers_fails_the_run():
+    with pytest.raises(RoundFailed, match="server's step makes the model NaN or Inf"):
+        federation(clean(), tacit.FedAvg(SOLVER, server_lr=float("inf"))).run(2, progress=False)
