@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -200,3 +202,19 @@ def test_a_personal_rule_of_selection_can_give_clients_less_work():
     short = federation(clean(), algorithm, selection=Short()).run(2, progress=False)
     once = federation(clean(), tacit.FedNova(tacit.SGD(lr=0.1, batch_size=2, steps=1))).run(2, progress=False)
     assert torch.equal(weights(short), weights(once))
+
+
+def test_runs_in_several_threads_give_the_bits_of_a_run_alone():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
+    data = {k: (torch.randn(12, 2), torch.randn(12, 2)) for k in range(4)}
+
+    def once(_=None):
+        task = tacit.Task(net, torch.nn.functional.mse_loss)
+        solver = tacit.SGD(lr=0.1, batch_size=4, epochs=2)
+        return tacit.Federation(task, tacit.Population.from_arrays(data), tacit.FedAvg(solver), workers=1).run(3)
+
+    alone = once()
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(once, range(6)))
+    assert {run.engine for run in runs} == {alone.engine}
+    assert all(torch.equal(run.tensors[n], t) for run in runs for n, t in alone.tensors.items())

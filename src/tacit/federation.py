@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +42,10 @@ from tacit.venue.work import LocalTraining
 
 Row = dict[str, Any]
 Weights = Mapping[str, Tensor] | str | Path
+
+_ALONE = threading.RLock()
+"""Runs of one process take turns: tracing patches `nn.Module` for all threads, and dropout draws from torch's one
+global generator, so two at once would disturb each other's bits."""
 
 
 class Federation:
@@ -81,7 +86,8 @@ class Federation:
         self.engine, self.device = engine, device
         self.selection: Selection = selection or Everyone()
         self.workers = workers if workers is not None else os.cpu_count() or 1
-        check(self, population)
+        with _ALONE:
+            check(self, population)
         self.population = population.cast(task.dtype)
         self.chain = Chain.of(stages, LocalTraining.report_layout(task, algorithm))
 
@@ -99,7 +105,7 @@ class Federation:
         start: Weights | None = None,
         progress: bool | None = None,
     ) -> Run:
-        """Trains for `rounds` rounds, or until a stopping rule says so.
+        """Trains for `rounds` rounds, or until a stopping rule says so. Runs in several threads take turns.
 
         Args:
             rounds: how many rounds in all.
@@ -134,13 +140,14 @@ class Federation:
                 folder is None or resume or not checkpoints.found(folder),
                 f"{checkpoint} holds the checkpoints of a run: give resume=True to go on with it, or another folder",
             )
-        rules = list(until) if isinstance(until, Iterable) else [until]
-        evaluation = Evaluation(self.task, test) if test is not None else None
-        loop = _Loop(self, rounds, evaluation, evaluate_every, rules, with_progress(callbacks, progress))
-        if start is not None:
-            loop.server.start_from(start)
-        engine = loop.restore(checkpoints.latest(folder)) if resume and folder is not None else self.engine
-        return loop.run(engine, folder, checkpoint_every)
+        with _ALONE:
+            rules = list(until) if isinstance(until, Iterable) else [until]
+            evaluation = Evaluation(self.task, test) if test is not None else None
+            loop = _Loop(self, rounds, evaluation, evaluate_every, rules, with_progress(callbacks, progress))
+            if start is not None:
+                loop.server.start_from(start)
+            engine = loop.restore(checkpoints.latest(folder)) if resume and folder is not None else self.engine
+            return loop.run(engine, folder, checkpoint_every)
 
 
 class _Loop:
