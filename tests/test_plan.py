@@ -140,7 +140,7 @@ engine = "fusd"
         10: "test is 2.0: give a share between 0 and 1",
         12: "wide",
         13: "there is no loss 'hinge'",
-        16: "mu is -1.0: give 0 or more",
+        16: "mu is -1.0: give 0 or more, a finite number",
         18: "did you mean 'cosine'?",
         19: "there is no 'batch_sise' in [solver]: did you mean 'batch_size'?",
         21: "there is no selection called \"Unifrom\": did you mean 'Uniform'?",
@@ -295,3 +295,76 @@ def test_a_setting_without_a_key_or_a_value_is_refused_with_an_example(said: str
 def test_a_setting_of_the_generator_is_refused_for_a_table_with_the_reason() -> None:
     assert "it is about the generator" in problems(START, "data.source=log.csv", "data.phones=3")[0]
     assert "it is about a table" in problems(START, "data.user=who")[0]
+
+
+CONFLICTING = (
+    START
+    + """
+[data]
+phones = 20
+[selection]
+name = "Uniform"
+cohort = 50
+[stop.patience]
+metric = "accuracy"
+"""
+)
+
+
+def test_entries_that_do_not_go_together_are_reported_beside_those_that_are_wrong_alone() -> None:
+    found = problems(
+        CONFLICTING + "[run]\nworkers = 0\n[solver]\nlr = 'fast'\nepochs = 0\nsteps = 0\n[colour]\nred = 1\n"
+    )
+    for words in (
+        "line 8: the cohort is 50 of 18 clients",
+        "line 10: metric is 'accuracy', which is not measured",
+        "line 12: workers is 0",
+        'line 14: lr is "fast"',
+        "line 15: solver: epochs is 0",
+        "line 16: solver: steps is 0",
+        "line 17: there is no 'colour'",
+    ):
+        assert any(p.startswith(words) for p in found), (words, found)
+    assert sum("lr is" in p for p in found) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", ["data.phones=1", "data.split.unseen=2.0", "data.split=3", "selection.cohort=none", "data=3"]
+)
+def test_what_depends_on_a_faulty_entry_is_left_until_that_is_mended(fault: str) -> None:
+    found = problems(CONFLICTING, fault)
+    assert not any("of 18 clients" in p for p in found), found
+    assert any("'accuracy', which is not measured" in p for p in found), found
+
+
+@given(st.dictionaries(st.sampled_from(["seed", "rounds", "data", "selection", "stop", "solver", "run", "x"]),
+                       st.one_of(st.none(), st.integers(), st.text(max_size=5), st.dictionaries(
+                           st.sampled_from(["name", "lr", "phones", "cohort", "patience", "workers"]),
+                           st.one_of(st.integers(), st.text(max_size=8), st.lists(st.integers(), max_size=2)))))
+)  # fmt: skip
+def test_a_document_of_whatever_values_is_a_plan_or_a_list_of_problems(values: dict[str, Any]) -> None:
+    try:
+        plan = settled([Given({"version": 1, "scenario": "app-recommendation", **values})], scenario)
+    except UsageError as error:
+        assert "cannot be carried out" in str(error)
+    else:
+        assert read(written(plan), scenario) == plan
+
+
+def test_a_schedule_that_leaves_the_finite_numbers_is_a_problem_of_the_plan() -> None:
+    rate = "{schedule='exponential', lr=1.0, factor=10.0}"
+    assert any("gives inf in round 500" in p for p in problems(START, f"solver.lr={rate}", "rounds=500"))
+
+
+def test_a_solver_with_problems_of_its_own_still_meets_those_of_the_method() -> None:
+    found = problems(START, "algorithm.name=FedNova", "solver.name=Adam", "solver.beta1=2.0")
+    assert any("beta1 is 2.0" in p for p in found)
+    assert any("FedNova needs local SGD" in p for p in found)
+
+
+def test_widths_that_are_too_large_are_answered_with_the_largest() -> None:
+    assert "give widths from 1 to 65,536" in problems(START, "model.hidden=[100000000]")[0]
+
+
+def test_another_version_of_the_format_is_a_problem_however_it_is_said() -> None:
+    assert "version is 3: this tacit writes and reads version 1" in problems(START, "version=3")[0]

@@ -38,7 +38,7 @@ class IncompatibleOptions(UsageError):
 
 
 class RoundFailed(TacitError):
-    """A round in which too few reports remained to go on. The last completed round is kept."""
+    """A round in which too few reports remained, or whose step is not finite. What was checkpointed can be resumed."""
 
     exit_code = 4
 
@@ -47,6 +47,10 @@ class StorageError(TacitError):
     """A run, a checkpoint or a report that could not be written or read back."""
 
     exit_code = 5
+
+
+class DamagedFile(StorageError):
+    """A file of a run that can be read, and is not what was written."""
 
 
 class Interrupted(TacitError):

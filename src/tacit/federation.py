@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from tacit.aggregation.stage import Chain, Stage
 from tacit.algorithms.base import Algorithm
+from tacit.checks import count, offers, plain, truth
 from tacit.errors import Problems, RoundFailed, TacitWarning, UsageError
 from tacit.evaluation import Evaluation, Test
 from tacit.learning.ladder import Choice, choose
@@ -24,18 +26,22 @@ from tacit.learning.layout import Parts
 from tacit.learning.solver import steps_for
 from tacit.learning.task import Task
 from tacit.population.population import Population
-from tacit.preflight import check, is_count
+from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
 from tacit.record import checkpoint as checkpoints
+from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
 from tacit.record.checkpoint import Checkpoint
+from tacit.record.identity import differences, identity
 from tacit.record.progress import with_progress
 from tacit.record.run import Run
+from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
 from tacit.selection.cohort import Cohort, Everyone, Selection
 from tacit.server import Server
 from tacit.venue.block import cut
 from tacit.venue.fold import Total
 from tacit.venue.processes import Processes, available
+from tacit.venue.sample import sample
 from tacit.venue.threads import Threads, one_thread
 from tacit.venue.venue import Venue
 from tacit.venue.work import LocalTraining
@@ -82,14 +88,15 @@ class Federation:
         device: str = "cpu",
         minimum: float = 0.5,
     ) -> None:
-        self.task, self.algorithm, self.seed, self.minimum = task, algorithm, seed, minimum
+        self.task, self.algorithm, self.seed, self.minimum = task, algorithm, plain(seed), plain(minimum)
         self.engine, self.device = engine, device
-        self.selection: Selection = selection or Everyone()
-        self.workers = workers if workers is not None else os.cpu_count() or 1
+        self.selection: Selection = Everyone() if selection is None else selection
+        self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
         with _ALONE:
-            check(self, population)
-        self.population = population.cast(task.dtype)
-        self.chain = Chain.of(stages, LocalTraining.report_layout(task, algorithm))
+            check(self, population, stages)
+            self.population = population.cast(task.dtype)
+            self.task = task.settled(self.population.examples(np.array([0])).x)
+        self.chain = Chain.of(stages, LocalTraining.report_layout(self.task, algorithm))
 
     def run(
         self,
@@ -128,26 +135,18 @@ class Federation:
             StorageError: a checkpoint cannot be written or read.
         """
         with Problems("the run cannot start", UsageError) as problems:
-            names = ("rounds", "evaluate_every", "checkpoint_every")
-            for name, value in zip(names, (rounds, evaluate_every, checkpoint_every), strict=True):
-                problems.check(is_count(value), f"{name} is {value!r}: give a whole number of at least 1")
-            problems.check(
-                not resume or checkpoint is not None, "resume=True needs checkpoint=FOLDER, the run's folder"
-            )
-            problems.check(not (resume and start is not None), "resume=True goes on from a checkpoint: leave start out")
-            folder = Path(checkpoint) if checkpoint is not None else None
-            problems.check(
-                folder is None or resume or not checkpoints.found(folder),
-                f"{checkpoint} holds the checkpoints of a run: give resume=True to go on with it, or another folder",
-            )
+            problems.extend(count("rounds", rounds) + count("evaluate_every", evaluate_every))
+            problems.extend(count("checkpoint_every", checkpoint_every) + truth("resume", resume))
+            rules = parts_in("until", [until] if offers(until, "done") else until, RULE, "[tacit.Patience()]", problems)
+            hooks = parts_in("callbacks", callbacks, CALLBACK, "[tacit.Callback()]", problems)
+            folder = beginning(checkpoint, resume, start, problems)
         with _ALONE:
-            rules = list(until) if isinstance(until, Iterable) else [until]
             evaluation = Evaluation(self.task, test) if test is not None else None
-            loop = _Loop(self, rounds, evaluation, evaluate_every, rules, with_progress(callbacks, progress))
+            loop = _Loop(self, int(rounds), evaluation, int(evaluate_every), rules, with_progress(hooks, progress))
             if start is not None:
                 loop.server.start_from(start)
             engine = loop.restore(checkpoints.latest(folder)) if resume and folder is not None else self.engine
-            return loop.run(engine, folder, checkpoint_every)
+            return loop.run(engine, folder, int(checkpoint_every))
 
 
 class _Loop:
@@ -169,11 +168,14 @@ class _Loop:
         self.load = _examples_read(federation.algorithm, federation.population)
         self.report_bytes = federation.chain.layout.size * federation.task.dtype.itemsize
         self.block: int | None = None
+        self.best = Best(rules)
+        self.ended_by: list[Stopping] = []
         self.reason = f"all {rounds} rounds are done"
 
     def run(self, engine: str, folder: Path | None, every: int) -> Run:
         """Chooses engine and venue, goes through the rounds, and closes what it opened."""
         users_generator = torch.get_rng_state()
+        known = self._identity if folder is not None else {}
         choice = self._choose(engine)
         self.block = choice.block
         venue = self._open(choice)
@@ -181,7 +183,7 @@ class _Loop:
         try:
             for callback in self.callbacks:
                 callback.on_start(self.rounds, facts)
-            self._rounds(venue, choice, folder, every)
+            self._rounds(venue, Saving(folder, every, {"identity": known, "engine": choice.name}))
         except BaseException as error:
             self.reason = f"failed: {str(error) or type(error).__name__}"
             raise
@@ -190,11 +192,12 @@ class _Loop:
             torch.set_rng_state(users_generator)
             for callback in self.callbacks:
                 callback.on_end(self.reason)
-        model = self.server.model()
+        kept = self.best.of(self.ended_by) or Kept(len(self.rows), self.server.state["x"], self.server.buffers)
+        model = self.federation.task.install(kept.x, kept.buffers)
         tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return Run(tensors, self.rows, {**facts, "ended": self.reason}, model)
+        return Run(tensors, self.rows, {**facts, "ended": self.reason, "kept_round": kept.round}, model)
 
-    def _rounds(self, venue: Venue, choice: Choice, folder: Path | None, every: int) -> None:
+    def _rounds(self, venue: Venue, saving: Saving) -> None:
         ended = self._ended(False)
         while not ended and len(self.rows) < self.rounds:
             round = len(self.rows)
@@ -205,9 +208,9 @@ class _Loop:
             ended = self._ended(any(asked))
             if ended and self.evaluation is not None and not self._due(round):
                 row |= self.evaluation(self.server.state["x"], self.server.buffers)
-            if folder is not None and ((round + 1) % every == 0 or ended or round + 1 == self.rounds):
-                state = self._identity() | {"engine": choice.name, "rows": self.rows}
-                checkpoints.write(folder, Checkpoint(round + 1, self.server.tensors(), state))
+                self.best.look(self.rows, self.server.state["x"], self.server.buffers)
+            if saving.due(round + 1) or ended or round + 1 == self.rounds:
+                saving.save(self.rows, self.server.tensors, self.best)
 
     def _round(self, venue: Venue, round: int) -> Row:
         """Select, broadcast, train and sum, step, evaluate, record."""
@@ -230,6 +233,7 @@ class _Loop:
         row = self._row(round, total, mean, moved, measured)
         row |= {"bytes_down": down.nbytes * len(cohort.clients), "bytes_up": self.report_bytes * len(total.counted)}
         self.rows.append(row | watch.seconds() | {"worker_seconds": total.seconds})
+        self.best.look(self.rows, server.state["x"], server.buffers)
         return self.rows[-1]
 
     def _moved(self, before: Tensor, round: int) -> float:
@@ -280,21 +284,21 @@ class _Loop:
         return round == 0 or (round + 1) % self.evaluate_every == 0 or round + 1 == self.rounds
 
     def _ended(self, asked: bool) -> bool:
-        reasons = ["a callback asked to stop"] if asked else []
-        if self.rows:
-            reasons += [reason for rule in self.rules if (reason := rule.done(self.rows))]
-        if reasons:
-            self.reason = reasons[0]
-        return bool(reasons)
+        found = [(rule, reason) for rule in self.rules if self.rows and (reason := rule.done(self.rows))]
+        self.ended_by = [rule for rule, _ in found]
+        if asked or found:
+            self.reason = "a callback asked to stop" if asked else found[0][1]
+        return asked or bool(found)
 
     def _choose(self, engine: str) -> Choice:
-        """Climbs the engine ladder with the largest, the smallest and the first client as a sample."""
-        federation = self.federation
-        sizes = federation.population.sizes
-        sample = federation.population.examples(np.unique([int(sizes.argmax()), int(sizes.argmin()), 0]))
-        algorithm = federation.algorithm
-        offset = algorithm.memory(federation.task.d) > 0
-        return choose(federation.task, algorithm.solver, sample, algorithm.proximal, offset, engine, federation.device)
+        """Climbs the engine ladder, with a few clients as a sample where there is an engine to verify."""
+        federation, algorithm = self.federation, self.federation.algorithm
+        task, population, device = federation.task, federation.population, federation.device
+        plain = engine == "eager"
+        examples = population.examples(np.array([0])) if plain else sample(task, algorithm, population)
+        return choose(
+            task, algorithm.solver, examples, algorithm.proximal, algorithm.memory(task.d) > 0, engine, device
+        )
 
     def _open(self, choice: Choice) -> Venue:
         federation, server = self.federation, self.server
@@ -309,15 +313,23 @@ class _Loop:
             choice.make,
             federation.seed,
         )
-        workers = min(federation.workers, len(federation.population))
+        workers = 1 if choice.alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():
             return Threads(work, workers if choice.threads else 1)
         return Processes(work, workers)
 
     def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
         layout, _ = self.server.broadcast()
-        return self._identity() | {
+        federation = self.federation
+        return {
+            "seed": federation.seed,
+            "algorithm": repr(federation.algorithm),
+            "selection": repr(federation.selection),
+            "stages": repr(federation.chain.stages),
+            "parameters": federation.task.d,
+            "population": federation.population.roster(),
             "engine": choice.name,
+            "device": choice.device,
             "engine_declined": choice.declined,
             "engine_deviation": choice.deviation,
             "venue": venue.name,
@@ -329,30 +341,32 @@ class _Loop:
             "torch": torch.__version__,
         }
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be equal for a resumed run to be the same run."""
+    @cached_property
+    def _identity(self) -> Row:
         federation = self.federation
-        return {
-            "seed": federation.seed,
-            "algorithm": repr(federation.algorithm),
-            "selection": repr(federation.selection),
-            "stages": repr(federation.chain.stages),
-            "parameters": federation.task.d,
-            "population": federation.population.fingerprint(),
-        }
+        return identity(
+            federation.task,
+            federation.population,
+            federation.seed,
+            algorithm=federation.algorithm,
+            selection=federation.selection,
+            stages=federation.chain.stages,
+        )
 
     def restore(self, saved: Checkpoint) -> str:
         """Takes up a checkpoint. Returns the engine that the run must go on with.
 
         Raises:
             UsageError: the checkpoint belongs to another run.
+            StorageError: it is damaged.
         """
-        mine = self._identity()
-        differs = [f"{n} was {saved.state.get(n)!r}, is {v!r}" for n, v in mine.items() if saved.state.get(n) != v]
+        differs = differences(saved.state.get("identity"), self._identity)
         if differs:
             raise UsageError("the checkpoint belongs to another run: " + "; ".join(differs))
         self.server.restore(saved.tensors)
         self.rows = list(saved.state["rows"])
+        x, buffers = self.server.state["x"], self.server.buffers
+        self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))
         return str(saved.state["engine"])
 
 

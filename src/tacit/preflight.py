@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,87 +13,148 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tacit.algorithms.base import Algorithm
+from tacit.checks import PATH, count, is_number, is_path, is_whole, offers
 from tacit.errors import DataError, Problems, TacitError, UsageError
+from tacit.learning.labels import strange_labels
 from tacit.learning.ladder import ENGINES
+from tacit.learning.solver import problems_of
 from tacit.learning.task import Task
 from tacit.population.population import Population, some
+from tacit.record import checkpoint as checkpoints
 
 if TYPE_CHECKING:
+    from tacit.aggregation.stage import Stage
     from tacit.federation import Federation
 
-CLASSIFYING = (F.cross_entropy, F.nll_loss)
+ELEMENTWISE = (
+    F.mse_loss,
+    F.l1_loss,
+    F.smooth_l1_loss,
+    F.huber_loss,
+    F.binary_cross_entropy,
+    F.binary_cross_entropy_with_logits,
+)
+"""Torch's losses that compare output and target number by number."""
+ELEMENTWISE_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
+LENGTHS = ("lr", "batch_size", "epochs", "steps")
+STAGE = ("bind", "init", "broadcast", "encode", "decode")
+RULE = ("done",)
+CALLBACK = ("on_start", "on_round_start", "on_round_end", "on_end")
 
 
-def check(federation: Federation, population: Population) -> None:
+def check(federation: Federation, population: Population, stages: Sequence[Stage]) -> None:
     """Checks the parts of a federation against each other.
 
     Raises:
         UsageError: with every problem of choices (DataError where all of them are about data).
     """
     settings = Problems("the federation cannot run", UsageError)
-    if not settings.check(
+    task = federation.task
+    reachable = settings.check(
         isinstance(population, Population),
         f"population is a {type(population).__name__}: make one with Population.from_arrays({{client_id: (x, y)}})",
-    ):
-        settings.raise_if_any()
-    settings.check(isinstance(federation.task, Task), f"task is a {type(federation.task).__name__}: give a tacit.Task")
-    good = settings.check(
-        isinstance(federation.algorithm, Algorithm),
-        f"algorithm is a {type(federation.algorithm).__name__}: give one such as tacit.FedAvg(tacit.SGD(lr=0.1))",
     )
-    solver = getattr(federation.algorithm, "solver", None)
-    good = good and settings.check(
-        hasattr(solver, "update") and not isinstance(solver, type),
-        f"the algorithm's solver is {solver!r}: give one such as tacit.SGD(lr=0.1)",
-    )
-    if good:
-        settings.extend(federation.algorithm.problems())
-    settings.extend(_choices(federation, len(population)))
+    learnable = settings.check(isinstance(task, Task), f"task is a {type(task).__name__}: give a tacit.Task")
+    solvable = _check_method(federation.algorithm, settings)
+    settings.extend(_choices(federation, len(population) if reachable else None))
+    parts_in("stages", stages, STAGE, "[tacit.NormBound(1.0)]", settings)
     data = Problems("the data cannot be learned from", DataError)
-    data.extend(population.problems())
-    good = good and isinstance(federation.task, Task)
-    if good and not data.found:
-        cast = population.cast(federation.task.dtype)
-        data.extend(_dry_run(federation.task, cast))
-        if not data.found:
-            settings.extend(_single_example_batches(federation.task, federation.algorithm, cast))
+    if reachable:
+        data.extend(population.problems())
+    if reachable and learnable and not data.found:
+        cast = population.cast(task.dtype)
+        data.extend(_dry_run(task, cast))
+        if solvable and not data.found:
+            settings.extend(_single_example_batches(task, federation.algorithm, cast))
     if settings.found:
         settings.extend(data.found)
         settings.raise_if_any()
     data.raise_if_any()
 
 
-def is_count(value: object) -> bool:
-    """Whether `value` is a whole number of at least 1."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _check_method(algorithm: Any, settings: Problems) -> bool:
+    """Records what is wrong with the algorithm and its solver. Returns whether local runs can be laid out."""
+    if not settings.check(
+        isinstance(algorithm, Algorithm),
+        f"algorithm is a {type(algorithm).__name__}: give one such as tacit.FedAvg(tacit.SGD(lr=0.1))",
+    ):
+        return False
+    solver = getattr(algorithm, "solver", None)
+    if not settings.check(
+        offers(solver, "slots", "update", "norm") and all(hasattr(solver, name) for name in LENGTHS),
+        f"the algorithm's solver is {solver!r}: give one such as tacit.SGD(lr=0.1)",
+    ):
+        return False
+    found = problems_of(algorithm.solver)
+    settings.extend(found + algorithm.problems())
+    return not found
 
 
-def _choices(federation: Federation, clients: int) -> Iterator[str]:
-    """What is wrong with the federation's own arguments."""
+def parts_in(name: str, given: Any, methods: Sequence[str], example: str, problems: Problems) -> list[Any]:
+    """The objects in an argument that takes several, each with `methods`; records what is something else."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        problems.add(f"{name} is {given!r}: give a list, such as {example}")
+        return []
+    found = list(given)
+    problems.extend(f"{name} holds {one!r}: give {example}, say" for one in found if not offers(one, *methods))
+    return found
+
+
+def beginning(checkpoint: Any, resume: object, start: object, problems: Problems) -> Path | None:
+    """The folder of a run's checkpoints, if it has one; records what is wrong with where the run is to begin."""
+    problems.extend(_start_problems(start))
+    placed = checkpoint is None or is_path(checkpoint)
+    problems.check(placed, f"checkpoint is {checkpoint!r}: {PATH}")
+    problems.check(not resume or checkpoint is not None, "resume=True needs checkpoint=FOLDER, the run's folder")
+    problems.check(not (resume and start is not None), "resume=True goes on from a checkpoint: leave start out")
+    folder = Path(checkpoint) if checkpoint is not None and placed else None
+    problems.check(folder is None or folder.is_dir() or not folder.exists(), f"{checkpoint} is a file: give a folder")
+    problems.check(
+        folder is None or bool(resume) or not checkpoints.found(folder),
+        f"{checkpoint} holds the checkpoints of a run: give resume=True to go on with it, or another folder",
+    )
+    return folder
+
+
+def _start_problems(start: object) -> list[str]:
+    """What is wrong with weights to start from, before they are held against the model."""
+    if isinstance(start, nn.Module):
+        return [f"start is a model ({type(start).__name__}): give its weights, start=model.state_dict()"]
+    if isinstance(start, Mapping):
+        kept = {name for name, v in start.items() if isinstance(v, Tensor) and not v.is_meta and not v.is_complex()}
+        bad = [name for name in start if name not in kept]
+        text = f"start holds no tensor of real numbers for {some(bad)}: give one for each, as model.state_dict()"
+        return [text] if bad else []
+    good = start is None or is_path(start)
+    return [] if good else [f"start is {start!r}: give a mapping of tensors, or the path of a safetensors file"]
+
+
+def _choices(federation: Federation, clients: int | None) -> Iterator[str]:
+    """What is wrong with the federation's own arguments; `clients` is None where there is no population."""
     selection: Any = federation.selection
     minimum: Any = federation.minimum
     seed: Any = federation.seed
-    if hasattr(selection, "draw") and hasattr(selection, "problems") and not isinstance(selection, type):
-        yield from selection.problems(clients)
+    engine: Any = federation.engine
+    if offers(selection, "draw", "problems"):
+        yield from [] if clients is None else selection.problems(clients)
     else:
         yield f"selection is {selection!r}: give one such as tacit.Uniform(10) or tacit.Everyone()"
-    if not is_count(federation.workers):
-        yield f"workers is {federation.workers!r}: give a whole number of at least 1"
-    if not isinstance(minimum, int | float) or not 0 <= minimum <= 1:
+    yield from count("workers", federation.workers)
+    if not is_number(minimum) or not 0 <= minimum <= 1:
         yield f"minimum is {minimum!r}: give a share from 0 to 1"
-    if federation.engine not in ENGINES:
-        yield f"engine is {federation.engine!r}: give one of {', '.join(ENGINES)}"
+    if not isinstance(engine, str) or engine not in ENGINES:
+        yield f"engine is {engine!r}: give one of {', '.join(ENGINES)}"
     if federation.device != "cpu" and not has_device(federation.device):
         yield f"device is {federation.device!r}: torch finds no such accelerator here; give 'cpu'"
-    if not isinstance(seed, int):
+    if not is_whole(seed):
         yield f"seed is {seed!r}: give a whole number"
 
 
 def has_device(name: str) -> bool:
     """Whether torch can compute on the device of that name."""
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError):
         return False
     return True
 
@@ -130,12 +193,16 @@ def _dry_run(task: Task, population: Population) -> list[str]:
     except TacitError as error:
         return [str(error)]
     inputs, target = (t[:2] for t in examples.of(0))
-    model = task.bind().module.eval()
+    try:
+        model = task.bind().module.eval()
+    except Exception as error:  # a model of the user's may hold anything
+        return [f"the model cannot be copied ({type(error).__name__}: {error}): keep no such thing in its attributes"]
     state = torch.get_rng_state()
     try:
         with torch.no_grad():
             output = model(inputs)
-            loss: object = task.loss(output, target)
+            mixing = _mixing_problems(task.loss, model, inputs, target)
+            loss: object = None if mixing else task.loss(output, target)
     except Exception as error:  # whatever the user's model or loss raises is the finding
         return [
             f"the model or the loss fails on examples of client {population.ids[0]!r} "
@@ -143,6 +210,8 @@ def _dry_run(task: Task, population: Population) -> list[str]:
         ]
     finally:
         torch.set_rng_state(state)
+    if mixing:
+        return mixing
     found = []
     if not isinstance(loss, Tensor) or loss.dim() != 0:
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -150,6 +219,33 @@ def _dry_run(task: Task, population: Population) -> list[str]:
     for name, metric in task.metrics.items():
         found.extend(_metric_problems(name, metric, output, target))
     return found + _label_problems(task, output, population)
+
+
+def _mixing_problems(loss: Any, model: nn.Module, inputs: Tensor, target: Tensor) -> list[str]:
+    """An output and a target of which torch's elementwise losses would hold every example against every other.
+
+    Where one has an axis more, broadcasting lays the examples of the one along another axis of the other, with a
+    warning at most. Axes of the same number stay the user's choice, and so does every loss that is not torch's own.
+    """
+    function = loss.func if isinstance(loss, partial) else loss
+    if function not in ELEMENTWISE and type(loss) not in ELEMENTWISE_MODULES:
+        return []
+    # One example may look like none where the model squeezes its output, so there are at least two.
+    x, y = (torch.cat([t, t]) if len(t) == 1 else t for t in (inputs, target))
+    output = model(x)
+    if not isinstance(output, Tensor) or output.dim() == y.dim():
+        return []
+    name = getattr(function, "__name__", type(loss).__name__)
+    shapes = f"the model gives {('n', *output.shape[1:])} and y is {('n', *y.shape[1:])} for n examples".replace(
+        "'", ""
+    )
+    if tuple(output.shape) == (*y.shape, 1):
+        remedy = "give y of shape (n, 1), as y[:, None], or target.unsqueeze(1) to the loss"
+    elif (*output.shape, 1) == tuple(y.shape):
+        remedy = "give y of shape (n,), as y[:, 0], or let the model keep its last axis"
+    else:
+        remedy = "give both the same shape"
+    return [f"{shapes}: {name} would hold every example against every other; {remedy}"]
 
 
 def _metric_problems(name: str, metric: object, output: Tensor, target: Tensor) -> list[str]:
@@ -164,18 +260,14 @@ def _label_problems(task: Task, output: Tensor, population: Population) -> list[
     """Class labels outside [0, classes) where the loss is a classification loss and the data are in memory."""
     from tacit.population.arrays import ArrayPopulation
 
-    classifying = task.loss in CLASSIFYING or isinstance(task.loss, nn.CrossEntropyLoss | nn.NLLLoss)
-    if not classifying or not isinstance(population, ArrayPopulation) or population.y.is_floating_point():
+    if not isinstance(population, ArrayPopulation):
         return []
-    classes, labels = output.shape[1], population.y
-    ignored = getattr(task.loss, "ignore_index", -100)
-    wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
-    rows = np.flatnonzero((wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong).numpy())
-    if not len(rows):
+    strange = strange_labels(task.loss, output, population.y)
+    if strange is None:
         return []
-    owners = np.unique(np.searchsorted(population.start, rows, side="right") - 1)
-    values = torch.unique(labels[wrong])[:5].tolist()
-    names = some([population.ids[k] for k in owners])
+    owners = np.unique(np.searchsorted(population.start, strange.rows, side="right") - 1)
+    names, classes = some([population.ids[k] for k in owners]), strange.classes
     return [
-        f"labels {values} of clients {names} are outside the model's {classes} classes: number them 0 to {classes - 1}"
+        f"labels {list(strange.values)} of clients {names} are outside the model's {classes} classes: "
+        f"number them 0 to {classes - 1}"
     ]

@@ -98,3 +98,37 @@ def test_a_new_method_is_a_class_with_one_function():
     run = federation(clean(), SignMean(SOLVER)).run(1, progress=False)
     start = torch.cat([p.flatten() for p in federation(clean()).task.model.parameters()])
     torch.testing.assert_close((weights(run) - start.detach()).abs(), torch.full((4,), 0.25))
+
+
+NAMED = [
+    (tacit.FedAvg, "server_lr"),
+    (tacit.FedProx, "mu"),
+    (tacit.FedProx, "server_lr"),
+    (tacit.FedNova, "mu"),
+    (tacit.Scaffold, "server_lr"),
+    (tacit.Scaffold, "option"),
+    (tacit.FedAvgM, "server_lr"),
+    (tacit.FedAvgM, "momentum"),
+    (tacit.FedAdam, "server_lr"),
+    (tacit.FedAdam, "beta2"),
+    (tacit.FedYogi, "tau"),
+    (tacit.FedAdagrad, "beta1"),
+    (tacit.FedDyn, "alpha"),
+]
+
+
+@pytest.mark.parametrize("value", ["0.1", None, True, float("inf"), float("nan"), [0.1]], ids=repr)
+@pytest.mark.parametrize(("kind", "name"), NAMED, ids=lambda v: v if isinstance(v, str) else v.__name__)
+def test_a_setting_that_is_no_finite_number_is_a_problem_by_name(kind, name, value):
+    (problem,) = kind(SOLVER, **{name: value}).problems()
+    assert problem.startswith(f"{name} is {value!r}: give ")
+
+
+def test_a_bias_correction_that_is_no_truth_value_is_a_problem():
+    assert tacit.FedAdam(SOLVER, bias_correction="no").problems() == ["bias_correction is 'no': give True or False"]
+
+
+def test_settings_from_numpy_print_like_those_of_python():
+    import numpy as np
+
+    assert repr(tacit.FedProx(SOLVER, mu=np.float64(0.5))) == repr(tacit.FedProx(SOLVER, mu=0.5))

@@ -1,5 +1,6 @@
 """How every kind of mistake ends: its exit code, and a text that helps without a traceback."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,44 @@ def test_the_help_documents_every_exit_code(tacit: Tacit) -> None:
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     for code in codes:
         assert f"\n    {code} " in ended.out
+
+
+@pytest.mark.parametrize("out", [".", "", "..", "/"])
+def test_exporting_onto_a_folder_is_a_mistake_that_names_a_file_to_give(
+    tacit: Tacit, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = tacit("export", finished, "--out", out)
+    assert (ended.code, ended.out) == (2, "")
+    assert "is a folder: give a file, such as" in ended.err
+    assert "export.safetensors" in ended.err
+
+
+@pytest.mark.parametrize("workers", ["0", "-3"])
+def test_no_workers_are_a_mistake_for_resume_as_for_run(
+    tacit: Tacit, finished: Path, tmp_path: Path, workers: str
+) -> None:
+    for verb in (("resume", finished), ("run", "app-recommendation", "--out", tmp_path / "run")):
+        ended = tacit(*verb, "--workers", workers)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"workers is {workers}: give at least 1" in ended.err
+
+
+def test_commands_in_messages_can_be_pasted_into_a_shell(tacit: Tacit, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my run; rm x"
+    folder.mkdir()
+    shutil.copy(finished / "plan.toml", folder)
+    command = f"tacit resume '{folder}'"
+    assert command in tacit("show", folder).out
+    assert command in tacit("recommend", folder, "--user", "x").err
+    assert command in tacit("run", "app-recommendation", "--out", folder).err
+    assert "> 'no plan.toml'`" in tacit("run", "no plan.toml").err
+
+
+def test_a_run_without_its_model_is_a_storage_error(tacit: Tacit, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "model.safetensors").unlink()
+    ended = tacit("export", folder)
+    assert ended.code == 5
+    assert "model.safetensors cannot be read" in ended.err

@@ -98,3 +98,58 @@ def test_a_result_that_cannot_be_read_is_an_error_and_not_a_crash(
     listed = tacit("runs", tmp_path)
     assert listed.code == 0
     assert "unreadable" in listed.out
+
+
+DAMAGED = ["", "{", "[" * 9000, "[]", "null", "{}", '{"version": "one"}', '{"version": 1, "seed": "x"}', "\xff"]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda c: c[:12] or "empty")
+def test_a_damaged_result_is_shown_as_damage_and_made_anew_by_resume(
+    tacit: Tacit, tmp_path: Path, finished: Path, content: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "result.json").write_text(content, encoding="latin-1")
+    shown = tacit("show", folder)
+    assert shown.code == 5
+    assert "result.json is damaged" in shown.err
+    assert f"`tacit resume {folder}` makes it anew" in shown.err
+    assert "pydantic" not in shown.err
+    resumed = tacit("resume", folder, "--json")
+    assert resumed.code == 0
+    assert "result.json is damaged" in resumed.err
+    assert resumed.json == json.loads((finished / "result.json").read_text())
+    assert tacit("show", folder).code == 0
+
+
+def test_everything_that_is_wrong_with_a_result_is_said_in_words(tacit: Tacit, tmp_path: Path, finished: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    content = json.loads((folder / "result.json").read_text())
+    del content["seconds"]
+    content |= {"rounds": "two", "data": {**content["data"], "notes": "x" * 500}}
+    (folder / "result.json").write_text(json.dumps(content))
+    text = tacit("show", folder).err
+    for words in ("3 problems", "seconds is missing", "rounds is 'two': it should be", "data.notes is 'xxxx"):
+        assert words in text
+    assert "x" * 100 not in text
+
+
+def test_a_result_of_a_later_version_is_not_made_anew(tacit: Tacit, tmp_path: Path, finished: Path) -> None:
+    folder = unfinished(finished, tmp_path / "run", checkpoints=True)
+    (folder / "result.json").write_text('{"version": 9}')
+    ended = tacit("resume", folder)
+    assert ended.code == 5
+    assert "of version 9: this tacit reads 1" in ended.err
+    assert (folder / "result.json").read_text() == '{"version": 9}'
+
+
+@pytest.mark.parametrize("content", ['{"version": 2}', '{"version": 2, "round": 1, "rows": {}}', "[]"])
+def test_a_damaged_checkpoint_ends_with_5_and_says_what_to_remove(
+    tacit: Tacit, tmp_path: Path, finished: Path, content: str
+) -> None:
+    folder = unfinished(finished, tmp_path / "run", checkpoints=True)
+    (folder / "checkpoints" / "checkpoint-000001" / "state.json").write_text(content)
+    ended = tacit("resume", folder)
+    assert (ended.code, ended.out) == (5, "")
+    assert "checkpoint-000001" in ended.err

@@ -134,3 +134,17 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tacit: Tacit, tmp_path: Path) 
     broken = tacit.run(tmp_path / "run", "--set", "data.split.minimum=1000")
     assert broken.code == 3
     assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping_keeps_the_model_that_was_best_on_the_validation_part(tacit: Tacit, tmp_path: Path) -> None:
+    stop = ["--set", "stop.patience.metric=test_HR@5", "--set", "stop.patience.mode=max"]
+    stop += ["--set", "stop.patience.rounds=2", "--set", "solver.lr=5.0"]
+    ended = tacit.run(tmp_path / "run", *stop, "--json", rounds=12)
+    assert ended.code == 0
+    measured = [float(row["test_HR@5"]) for row in csv.DictReader((tmp_path / "run" / "history.csv").open())]
+    kept = ended.json["kept_round"]
+    assert kept == measured.index(max(measured)) + 1 == ended.json["rounds"] - 2
+    assert ended.json["validation"]["HR@5"] == pytest.approx(max(measured))
+    once = tacit.run(tmp_path / "once", "--set", "solver.lr=5.0", "--json", rounds=kept)
+    assert once.json["model_sha256"] == ended.json["model_sha256"]
+    assert once.json["kept_round"] == once.json["rounds"] == kept

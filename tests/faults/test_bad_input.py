@@ -219,3 +219,149 @@ def test_memory_that_cannot_be_reserved_is_refused_in_gigabytes():
 
     with pytest.raises(UsageError, match=r"GiB.*take a method without client memory"):
         ClientMemory(10**9, 10**9, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"until": 5}, "until is 5: give a list"),
+        ({"until": "loss"}, "until is 'loss': give a list"),
+        ({"until": tacit.Patience}, "until is <class"),
+        ({"until": [tacit.Patience(), 3]}, "until holds 3"),
+        ({"callbacks": 5}, "callbacks is 5: give a list"),
+        ({"callbacks": tacit.Callback()}, "give a list, such as [tacit.Callback()]"),
+        ({"callbacks": [print]}, "callbacks holds <built-in function print>"),
+        ({"callbacks": [tacit.Callback]}, "callbacks holds <class"),
+        ({"start": model()}, "start is a model (Linear): give its weights, start=model.state_dict()"),
+        ({"start": 5}, "start is 5: give a mapping of tensors, or the path"),
+        ({"start": {"weight": np.zeros((1, 3))}}, "start holds no tensor of real numbers for 'weight': give one"),
+        ({"start": {"weight": torch.zeros(1, 3, dtype=torch.complex64)}}, "no tensor of real numbers for 'weight'"),
+        (
+            {"start": torch.nn.Linear(3, 1, device="meta").state_dict()},
+            "no tensor of real numbers for 'weight', 'bias'",
+        ),
+        ({"checkpoint": 5}, "checkpoint is 5: give a path"),
+        ({"checkpoint_every": "10"}, "checkpoint_every is '10'"),
+        ({"evaluate_every": True}, "evaluate_every is True"),
+        ({"resume": "yes"}, "resume is 'yes': give True or False"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_an_argument_of_a_run_that_is_something_else_is_refused_with_its_value(arguments, words):
+    with pytest.raises(UsageError) as caught:
+        federation(clean()).run(**{"rounds": 1, "progress": False, **arguments})
+    assert words in str(caught.value)
+
+
+def test_all_that_is_wrong_with_the_arguments_of_a_run_is_said_at_once():
+    with pytest.raises(UsageError, match="6 problems"):
+        federation(clean()).run("3", until=5, callbacks=5, checkpoint=5, evaluate_every=0, start=model())
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ("x", "stages is 'x': give a list"),
+        (5, "stages is 5"),
+        (tacit.NormBound(1.0), "stages is NormBound(limit=1.0): give a list, such as [tacit.NormBound(1.0)]"),
+        ([1, tacit.NormBound(1.0), print], "stages holds <built-in function print>"),
+        ([tacit.NormBound], "stages holds <class"),
+    ],
+    ids=["text", "number", "one", "others", "class"],
+)
+def test_stages_that_are_none_are_refused_with_the_form_to_give(stages, words):
+    with pytest.raises(UsageError) as caught:
+        federation(clean(), stages=stages)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", ["1", None, True, 0, float("inf"), float("nan")])
+def test_a_norm_limit_that_is_no_positive_number_is_refused(limit):
+    with pytest.raises(UsageError, match="the norm limit is"):
+        tacit.NormBound(limit)
+
+
+@pytest.mark.parametrize("metrics", [[torch.nn.functional.mse_loss], torch.nn.functional.mse_loss, "loss", 5])
+def test_metrics_that_are_no_mapping_are_refused(metrics):
+    with pytest.raises(UsageError, match=r"metrics is .*: give a mapping \{name: function\}"):
+        tacit.Task(model(), torch.nn.functional.mse_loss, metrics=metrics)
+
+
+def test_everything_that_is_wrong_with_a_task_is_said_at_once():
+    with pytest.raises(UsageError) as caught:
+        tacit.Task("model", "loss", metrics=[], buffers="none")
+    assert "4 problems" in str(caught.value)
+
+
+def test_a_model_on_the_meta_device_is_refused_by_its_parameters():
+    with pytest.raises(UsageError, match=r"\['weight', 'bias'\] are on the meta device"):
+        tacit.Task(torch.nn.Linear(3, 1, device="meta"), torch.nn.functional.mse_loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"selection": tacit.Uniform(True)}, "the cohort is True"),
+        ({"selection": 0}, "selection is 0"),
+        ({"seed": True}, "seed is True"),
+        ({"seed": 1.0}, "seed is 1.0"),
+        ({"workers": True}, "workers is True"),
+        ({"minimum": True}, "minimum is True"),
+        ({"minimum": "half"}, "minimum is 'half'"),
+        ({"minimum": float("nan")}, "minimum is nan"),
+        ({"engine": ["eager"]}, "engine is ['eager']"),
+        ({"device": []}, "device is []"),
+        ({"device": 99}, "device is 99"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_an_option_of_another_type_is_refused_with_its_value(options, words):
+    with pytest.raises(UsageError) as caught:
+        federation(clean(), **options)
+    assert words in str(caught.value)
+
+
+def test_choices_are_checked_even_where_population_and_task_are_none():
+    with pytest.raises(UsageError) as caught:
+        tacit.Federation(model(), [1, 2], tacit.FedProx(SOLVER, mu="1"), workers=0, stages="x")
+    for part in (
+        "task is a Linear",
+        "population is a list",
+        "mu is '1'",
+        "workers is 0",
+        "stages is 'x'",
+        "5 problems",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_solver_that_lacks_what_a_solver_offers_is_refused():
+    class Half:
+        lr, batch_size, epochs, steps = 0.1, None, None, None
+
+        def update(self, y, g, slots, lr, step):
+            y.sub_(g, alpha=lr)
+
+    with pytest.raises(UsageError, match="the algorithm's solver is"):
+        federation(clean(), tacit.FedAvg(Half()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_schedule_that_fails_in_a_later_round_ends_the_run_with_its_value(workers):
+    class Late:
+        def at(self, round):
+            return 0.1 if round < 2 else "0.1"
+
+    with pytest.raises(UsageError, match=r"gives '0.1' in round 3: at\(round\) must give a finite number"):
+        federation(clean(), tacit.FedAvg(tacit.SGD(lr=Late())), workers=workers).run(3, progress=False)
+
+
+def test_a_file_in_the_place_of_a_folder_for_checkpoints_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file is a file: give a folder"):
+        federation(clean()).run(1, checkpoint=tmp_path / "file", progress=False)
+
+
+def test_the_class_of_a_loss_is_no_loss():
+    with pytest.raises(UsageError, match="loss is <class"):
+        tacit.Task(model(), torch.nn.MSELoss)

@@ -13,7 +13,7 @@ import torch
 import tacit
 from tacit.errors import StorageError, UsageError
 from tacit.record import checkpoint as checkpoints
-from tests.faults.scenes import SOLVER, clean, federation, weights
+from tests.faults.scenes import SOLVER, clean, federation, model, weights
 
 
 def checkpointed(folder, rounds=4, algorithm=None, every=1, data=None, **options):
@@ -142,11 +142,14 @@ def test_nothing_to_resume_from_is_said(tmp_path):
         ({"algorithm": tacit.Scaffold(SOLVER, server_lr=0.5)}, "algorithm was"),
         ({"algorithm": tacit.FedAvg(SOLVER)}, "algorithm was"),
         ({"selection": tacit.Uniform(2)}, "selection was"),
-        ({"data": clean(6)}, "population was"),
+        ({"data": clean(6)}, "the clients are others, or have other numbers of examples"),
+        ({"data": clean(seed=1)}, "the data of the clients are others"),
+        ({"loss": torch.nn.functional.l1_loss}, "the loss is another"),
         ({"stages": [tacit.NormBound(1.0)]}, "stages was"),
-        ({"net": torch.nn.Linear(3, 1, bias=False)}, "parameters was 4, is 3"),
+        ({"net": torch.nn.Linear(3, 1, bias=False)}, "bias: parameter (1,) float32"),
+        ({"net": model().double()}, "dtype was float32, is float64"),
     ],
-    ids=["seed", "settings", "method", "selection", "population", "stages", "model"],
+    ids=["seed", "settings", "method", "selection", "clients", "data", "loss", "stages", "model", "dtype"],
 )
 def test_resuming_as_another_run_is_refused_with_what_differs(tmp_path, change, part):
     checkpointed(tmp_path, 2)

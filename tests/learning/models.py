@@ -181,7 +181,7 @@ def outcome(engine: Engine, job: LocalRun) -> tuple[Tensor, Tensor, Tensor]:
     loss = torch.full((count,), torch.nan, dtype=job.x.dtype)
     with torch.random.fork_rng(devices=[]):
         engine.run(job, y, buffers, loss)
-    return y, buffers, loss
+    return y.add_(job.x), buffers, loss
 
 
 def assert_agree(engine: Engine, job: LocalRun, task: Task, solver: Solver, rtol: float) -> None:

@@ -53,7 +53,7 @@ def test_writing_to_a_part_writes_to_the_vector(layout, lead):
 @given(LAYOUTS)
 def test_the_slices_tile_the_vector_in_order(layout):
     end = 0
-    for (name, place, shape), listed in zip(layout.slices(), layout.names, strict=True):
+    for (name, place, shape), listed in zip(layout.slices, layout.names, strict=True):
         assert (name, place.start, place.stop - place.start) == (listed, end, prod(shape))
         end = place.stop
     assert end == layout.size == sum(layout.sizes)

@@ -66,9 +66,56 @@ def test_every_schedule_is_a_rate_and_a_value(rate):
         (lambda: Cosine(0.1, rounds=2.5, final=-0.1), ["rounds is 2.5", "final is -0.1"]),
         (lambda: Warmup("0.1", rounds=0), ["then is '0.1'", "rounds is 0"]),
         (lambda: Warmup(Exponential(0.1), rounds=-3), ["rounds is -3"]),
+        (lambda: StepDecay(True, every=True, factor="x"), ["lr is True", "every is True", "factor is 'x'"]),
+        (lambda: Cosine(10**400, rounds="9", final=None), ["lr is 1", "rounds is '9'", "final is None"]),
     ],
 )
 def test_impossible_schedules_are_refused_with_all_their_problems(build, words):
     with pytest.raises(UsageError) as caught:
         build()
     assert all(word in str(caught.value) for word in words)
+
+
+class Said:
+    """A schedule of a user's that gives whatever it is told to."""
+
+    def __init__(self, *values):
+        self.values = values
+
+    def at(self, round):
+        return self.values[min(round, len(self.values) - 1)]
+
+
+@pytest.mark.parametrize("value", ["0.1", None, True, -1.0, float("nan"), float("inf")])
+def test_a_schedule_that_gives_no_rate_is_refused_with_the_round(value):
+    with pytest.raises(UsageError, match="in round 3: at"):
+        rate_at(Said(0.1, 0.1, value), 2)
+
+
+def test_a_schedule_that_grows_beyond_every_float_is_refused():
+    with pytest.raises(UsageError, match="gives inf in round 2001"):
+        rate_at(Exponential(1.0, factor=2.0), 2000)
+
+
+def test_a_schedule_that_fails_is_a_problem_of_the_solver_and_of_a_warmup():
+    class Broken:
+        def at(self, round):
+            raise KeyError("no rate")
+
+    from tacit.learning.solver import SGD
+
+    for build in (lambda: SGD(lr=Broken()), lambda: Warmup(Broken(), rounds=3)):
+        with pytest.raises(UsageError, match=r"at\(0\) fails \(KeyError"):
+            build()
+
+
+def test_a_class_is_no_schedule():
+    with pytest.raises(UsageError, match="then is <class"):
+        Warmup(Cosine, rounds=3)
+
+
+def test_schedules_take_numbers_of_numpy():
+    import numpy as np
+
+    assert Cosine(np.float64(0.5), np.int64(10)) == Cosine(0.5, 10)
+    assert repr(Cosine(np.float64(0.5), np.int64(10))) == repr(Cosine(0.5, 10))

@@ -170,6 +170,19 @@ def test_the_rate_may_follow_a_schedule():
             ["lr is 0.0", "beta1 is 1.0", "beta2 is -0.1", "eps is 0.0"],
         ),
         (lambda: Adam(epochs=0, weight_decay=-1), ["epochs is 0", "weight_decay is -1"]),
+        (
+            lambda: SGD(True, batch_size=True, steps=True, momentum=False, weight_decay=True, nesterov="yes"),
+            [
+                "6 problems",
+                "lr is True",
+                "batch_size is True",
+                "steps is True",
+                "momentum is False",
+                "nesterov is 'yes'",
+            ],
+        ),
+        (lambda: SGD(10**400, momentum=10**400), ["lr is 1", "momentum is 1"]),
+        (lambda: SGD(Exponential, nesterov=True), ["lr is <class", "needs a momentum"]),
     ],
 )
 def test_impossible_solvers_are_refused_with_all_their_problems(build, words):

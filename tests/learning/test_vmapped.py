@@ -11,8 +11,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tacit.errors import TacitWarning, UsageError
 from tacit.learning.batches import draw
+from tacit.learning.ladder import TOLERANCE, choose
 from tacit.learning.solver import SGD, Adam, Solver
+from tacit.learning.task import Task
 from tacit.learning.vmapped import VmappedEngine, schedule
 from tests.learning.models import CASES, RANDOM, Case, Chooser, assert_agree, local_run, outcome, population
 
@@ -126,3 +129,42 @@ def test_a_client_without_steps_stays_where_it_started() -> None:
     task, examples = CASES["batch norm"].task(), population(CASES["batch norm"], (4, 4, 4), torch.float64)
     job = local_run(task, PLAIN, examples, budget=[0, 1, None])
     assert_agree(VmappedEngine(task, PLAIN, "cpu"), job, task, PLAIN, 1e-10)
+
+
+@pytest.mark.parametrize("sizes", [(7, 10, 15, 8), (8, 8, 8)])
+@pytest.mark.parametrize("name", ["dropout", "attention dropout"])
+def test_dropout_with_clients_of_unlike_sizes_is_taken_for_its_masks_are_as_good(name, sizes):
+    case = RANDOM[name]
+    task, examples = case.task(torch.float32), population(case, sizes, torch.float32)
+    choice = choose(task, SGD(lr=0.1, batch_size=4), examples, 0.0, False, "vmapped")
+    assert choice.name == "vmapped"
+    assert choice.deviation <= TOLERANCE[torch.float32]
+
+
+def test_a_wrong_step_is_not_excused_by_dropout(monkeypatch):
+    case = RANDOM["dropout"]
+    task, examples = case.task(torch.float32), population(case, (7, 10), torch.float32)
+    right = VmappedEngine.run
+
+    def wrong(self, job, y, buffers, loss):
+        right(self, job, y, buffers, loss)
+        y.add_(0.1)
+
+    monkeypatch.setattr(VmappedEngine, "run", wrong)
+    with pytest.raises(UsageError, match="differs from the eager engine"):
+        choose(task, SGD(lr=0.1, batch_size=4), examples, 0.0, False, "vmapped")
+
+
+def test_an_accelerator_that_is_not_used_is_said():
+    """A loss that vmap refuses; the device is the CPU under the name of an accelerator, for there may be none here."""
+    case = CASES["norms"]
+
+    def loss(output, target):
+        return F.cross_entropy(output, target) + (output.sum().item() > 0)
+
+    task = Task(case.task(torch.float32).model, loss)
+    examples = population(case, (8, 8), torch.float32)
+    with pytest.warns(TacitWarning, match="device='cpu:0' is not used"):
+        choice = choose(task, SGD(lr=0.1, batch_size=4), examples, 0.0, False, "auto", "cpu:0")
+    assert choice.device == "cpu"
+    assert "vmap refuses" in choice.declined["vmapped"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tacit.errors import DataError
-from tacit.population.population import Population
+from tacit.population.population import Population, as_tensor
 
 SIZES = st.lists(st.integers(1, 6), min_size=1, max_size=8)
 
@@ -150,12 +150,26 @@ def test_finite_numbers_whose_sum_overflows_are_no_problem():
     assert Population.from_arrays({"a": (huge, np.zeros(4))}).problems() == []
 
 
-def test_the_fingerprint_follows_ids_and_sizes():
+def test_the_fingerprint_follows_ids_sizes_and_every_value():
     first = Population.from_arrays({"a": client(2), "b": client(3)})
-    same = Population.from_arrays({"a": client(2, start=5.0), "b": client(3)})
-    assert first.fingerprint() == same.fingerprint()
+    assert Population.from_arrays({"a": client(2), "b": client(3)}).fingerprint() == first.fingerprint()
     for other in ({"a": client(3), "b": client(2)}, {"a": client(2), "c": client(3)}, {"b": client(3), "a": client(2)}):
-        assert Population.from_arrays(other).fingerprint() != first.fingerprint()
+        changed = Population.from_arrays(other)
+        assert changed.fingerprint() != first.fingerprint()
+        assert changed.roster() != first.roster()
+    for column in (0, 1):
+        pair = [np.array(values) for values in client(3)]
+        pair[column].reshape(-1)[-1] += 1
+        changed = Population.from_arrays({"a": client(2), "b": tuple(pair)})
+        assert changed.fingerprint() != first.fingerprint()
+        assert changed.roster() == first.roster()
+
+
+def test_the_fingerprint_follows_the_type_that_the_values_are_cast_to():
+    first = Population.from_arrays({"a": client(2), "b": client(3)})
+    single, double = (first.cast(dtype) for dtype in (torch.float32, torch.float64))
+    assert single.fingerprint() != double.fingerprint()
+    assert first.cast(torch.float32).fingerprint() == single.fingerprint()
 
 
 def test_a_population_survives_the_way_to_another_process():
@@ -168,3 +182,43 @@ def test_a_population_survives_the_way_to_another_process():
 
 def test_a_population_describes_itself_briefly():
     assert repr(Population.from_arrays({"a": client(2), "b": client(3)})) == "ArrayPopulation(2 clients, 5 examples)"
+
+
+@pytest.mark.parametrize("data", [[1, 2], None, "abc", 5, {1, 2}], ids=repr)
+def test_what_is_no_mapping_is_refused_with_the_form_to_give(data):
+    with pytest.raises(DataError, match=r"give a mapping \{client_id: \(x, y\)\}"):
+        Population.from_arrays(data)
+
+
+def test_whole_numbers_beyond_int64_are_refused_and_never_wrapped():
+    low, high = np.array([1, 2**63 - 1], dtype=np.uint64), np.array([1, 2**63 + 5], dtype=np.uint64)
+    assert as_tensor(low).tolist() == [1, 2**63 - 1]
+    for values in (high, torch.from_numpy(high)):
+        with pytest.raises(DataError, match=r"reach 2\*\*63"):
+            as_tensor(values)
+
+
+def test_every_way_of_giving_no_dense_array_of_numbers_is_refused_with_its_client():
+    odd = {
+        "ragged": [[1], [1, 2]],
+        "sparse": torch.eye(2).to_sparse(),
+        "nothing in it": torch.empty(2, 3, device="meta"),
+        "complex": np.zeros((2, 3), dtype=np.clongdouble),
+    }
+    with pytest.raises(DataError) as caught:
+        Population.from_arrays({name: (x, np.zeros(2)) for name, x in odd.items()})
+    text = str(caught.value)
+    assert "4 problems" in text
+    assert all(f"client {name!r}: values " in text for name in odd)
+    assert "sparse_coo tensor" in text and "meta tensor" in text
+
+
+def test_wider_floats_than_torch_has_are_narrowed():
+    assert as_tensor(np.ones(2, dtype=np.longdouble)).dtype == torch.float64
+
+
+def test_examples_without_a_number_in_them_are_refused():
+    with pytest.raises(DataError, match=r"client 'a': x has the shape \(4, 0\), without a number"):
+        Population.from_arrays({"a": (np.zeros((4, 0)), np.zeros(4))})
+    with pytest.raises(DataError, match="without a number"):
+        _ = Population.from_loader({"a": 4}, lambda client: (np.zeros((4, 0)), np.zeros(4)))["a"]

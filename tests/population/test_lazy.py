@@ -47,11 +47,25 @@ def fails():
     raise FileNotFoundError("gone.bin")
 
 
+def test_the_fingerprint_of_a_lazy_population_follows_the_first_clients_values_and_loads_no_other():
+    loaded = []
+
+    def load(client, start=0.0):
+        loaded.append(client)
+        return np.full((2, 3), start), np.zeros(2)
+
+    sizes = {"a": 2, "b": 2}
+    first, same = Population.from_loader(sizes, load), Population.from_loader(sizes, load)
+    assert first.fingerprint() == same.fingerprint()
+    assert set(loaded) == {"a"}
+    assert Population.from_loader(sizes, lambda c: load(c, 1.0)).fingerprint() != first.fingerprint()
+
+
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 200))
 def test_a_lazy_population_gives_the_same_examples_as_one_in_memory(sizes, cache_bytes):
     lazy, loader = population(sizes, cache_bytes=cache_bytes)
     held = Population.from_arrays({k: loader(str(k)) for k in range(len(sizes))})
-    assert lazy.fingerprint() == held.fingerprint()
+    assert lazy.roster() == held.roster()
     clients = np.arange(len(sizes))[::-1]
     for _ in range(2):
         mine, other = lazy.examples(clients), held.examples(clients)
@@ -220,3 +234,32 @@ def test_a_folder_can_be_sent_to_other_processes(tmp_path):
     save(tmp_path, "a", **good(2))
     copy = pickle.loads(pickle.dumps(Population.from_folder(str(tmp_path), cache_bytes=100)))
     assert copy["a"][0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([1], print), ["sizes is a list: give a mapping"]),
+        ((None, "load"), ["sizes is a NoneType", "load is 'load': give a function"]),
+        (({"a": 1}, 5, "1 GB"), ["load is 5", "cache_bytes is '1 GB'"]),
+        (({"a": 1}, print, True), ["cache_bytes is True"]),
+        (({"a": 1}, print, -1), ["cache_bytes is -1"]),
+    ],
+)
+def test_arguments_of_a_loader_are_refused_together(arguments, words):
+    sizes, load, *cache = arguments
+    with pytest.raises(UsageError) as caught:
+        Population.from_loader(sizes, load, **({"cache_bytes": cache[0]} if cache else {}))
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("size", [True, 0, 1.0, "2", None])
+def test_a_size_that_is_no_count_names_its_client(size):
+    with pytest.raises(DataError, match="sizes of clients 'b'"):
+        Population.from_loader({"a": np.int64(2), "b": size}, print)
+
+
+@pytest.mark.parametrize("path", [5, None, ["a"]])
+def test_a_folder_that_is_no_path_is_refused(path):
+    with pytest.raises(UsageError, match=r"the folder is .*: give a path"):
+        Population.from_folder(path)

@@ -199,3 +199,44 @@ def test_pooled_data_that_do_not_fit_are_refused():
         Population.partition(np.zeros((0, 1)), np.zeros(0), IID(1))
     with pytest.raises(DataError, match="not numbers"):
         Population.partition(np.zeros((2, 1)), np.array(["a", "b"]), IID(1))
+    with pytest.raises(DataError, match="no array of numbers"):
+        Population.partition([[1], [1, 2]], np.zeros(2), IID(1))
+    with pytest.raises(DataError, match="without a number"):
+        Population.partition(np.zeros((2, 0)), np.zeros(2), IID(1))
+
+
+@pytest.mark.parametrize("by", [None, 5, "iid", IID, [0, 1]], ids=["None", "5", "iid", "IID", "list"])
+def test_what_is_no_partitioner_is_refused_with_one_that_is(by):
+    with pytest.raises(UsageError, match=r"by is .*: give a partitioner, such as tacit.IID") as caught:
+        Population.partition(np.zeros((2, 1)), np.zeros(2), by, seed="one")
+    assert "seed is 'one'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Dirichlet(3, "a"), ["alpha is 'a'"]),
+        (
+            lambda: Dirichlet(True, None, minimum="1", balanced="no"),
+            ["4 problems", "clients is True", "balanced is 'no'"],
+        ),
+        (lambda: Quantity(3, alpha="a"), ["alpha is 'a'"]),
+        (lambda: Quantity(3, sigma=True, minimum=None), ["sigma is True", "minimum is None"]),
+        (lambda: Shards("3", per_client=True), ["clients is '3'", "per_client is True"]),
+        (lambda: IID(None), ["clients is None"]),
+    ],
+)
+def test_settings_that_are_no_numbers_are_refused_together(build, words):
+    with pytest.raises(UsageError) as caught:
+        build()
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_ragged_column_is_refused():
+    with pytest.raises(DataError, match="values are no column"):
+        ByColumn([[1], [1, 2]])
+
+
+def test_settings_may_be_numbers_of_numpy():
+    assert Dirichlet(np.int64(3), np.float32(0.5)) == Dirichlet(3, 0.5)
+    assert repr(Dirichlet(np.int64(3), np.float32(0.5))) == repr(Dirichlet(3, 0.5))

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tacit.errors import DataError
+from tacit.errors import DataError, UsageError
 from tacit.population.population import Population
 
 FRAME = pd.DataFrame(
@@ -283,3 +283,32 @@ def test_an_extension_that_is_not_read_is_refused_with_those_that_are(name, tmp_
 
 def test_a_path_without_a_file_is_refused(tmp_path):
     assert "is not a file" in refusal(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"table": 5}, ["the table is a int: give a path"]),
+        (
+            {"table": None, "client": None, "target": None},
+            ["3 problems", "a NoneType", "client is None", "target is None"],
+        ),
+        ({"client": ["user"]}, ["client is ['user']: give the name of one column"]),
+        ({"target": 5, "features": 7}, ["target is 5", "features is 7"]),
+        ({"features": [["age"]]}, ["features is [['age']]"]),
+    ],
+)
+def test_arguments_that_name_no_table_or_columns_are_refused_together(arguments, words):
+    with pytest.raises(UsageError) as caught:
+        Population.from_table(**{"table": FRAME, **ROLES, **arguments})
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_columns_may_come_as_any_collection_of_names():
+    for features in (["age", "hours"], FRAME.columns[1:3], np.array(["age", "hours"]), iter(("age", "hours"))):
+        assert Population.from_table(FRAME, **ROLES, features=features)["a"][0].shape == (2, 2)
+
+
+def test_clients_that_are_no_names_are_refused():
+    frame = FRAME.assign(user=[[1], [2], [1], [3], [2], [1]])
+    assert "column 'user' names no clients" in refusal(frame)

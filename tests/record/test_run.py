@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tacit
-from tacit.errors import UsageError
+from tacit.errors import DataError, StorageError, UsageError
 
 
 def net():
@@ -90,4 +90,66 @@ def test_frozen_parameters_and_buffers_are_part_of_what_is_saved():
     assert set(run.tensors) == set(model.state_dict())
     assert torch.equal(run.tensors["1.bias"], model[1].bias)
     assert not torch.equal(run.tensors["1.weight"], model[1].weight)
-    assert run.tensors["0.num_batches_tracked"] == 1
+    assert run.tensors["0.num_batches_tracked"] == 0  # whole numbers stay as the model has them
+    assert run.tensors["0.running_mean"].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [
+        (["a", "b"], DataError, "not numbers"),
+        ([[1.0], [1.0, 2.0]], DataError, "no array of numbers"),
+        (np.zeros((2, 7), "f4"), UsageError, r"the model fails on x \(2, 7\) torch.float32.*inputs like those"),
+        (np.zeros((2, 3), "i8"), UsageError, r"the model fails on x \(2, 3\) torch.int64"),
+        (torch.tensor(3.0), UsageError, "x is the number"),
+    ],
+    ids=["texts", "ragged", "width", "type", "number"],
+)
+def test_inputs_that_the_model_does_not_take_are_refused(run, x, error, words):
+    with pytest.raises(error, match=words):
+        run.predict(x)
+
+
+@pytest.mark.parametrize("size", [0, "8", None, True, 2.0])
+def test_a_batch_size_that_is_no_count_is_refused(run, size):
+    with pytest.raises(UsageError, match="batch_size is"):
+        run.predict(np.zeros((2, 3)), batch_size=size)
+
+
+def test_a_path_that_is_none_is_refused(run):
+    for use in (run.save, run.report, tacit.Run.load):
+        with pytest.raises(UsageError, match="the path is 5: give a path"):
+            use(5)
+
+
+def test_a_model_that_is_none_is_refused_at_once(run, tmp_path):
+    run.save(tmp_path)
+    with pytest.raises(UsageError, match=r"model is 5: give a torch\.nn\.Module"):
+        tacit.Run.load(tmp_path, model=5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rows": None}, "no list of rounds"),
+        ({"rows": [[]]}, "not the record of round 1"),
+        ({"rows": [{"round": 1, "loss": "low"}]}, "no number for loss"),
+        ({"facts": None}, "do not name the engine"),
+        ({"facts": {"engine": 3}}, "do not name the engine"),
+    ],
+)
+def test_a_saved_run_of_the_wrong_shape_is_damage(run, tmp_path, change, words):
+    path = run.save(tmp_path) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(StorageError, match="is damaged") as caught:
+        tacit.Run.load(tmp_path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_report_that_cannot_be_written_is_an_error_with_its_path(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"report\.html cannot be written"):
+        run.report(tmp_path / "file" / "report.html")
+    with pytest.raises(UsageError, match="is a folder: give a file"):
+        run.report(tmp_path)

@@ -63,6 +63,16 @@ def test_converged_asks_for_short_steps_in_a_row():
         (lambda: tacit.Patience(min_delta=-1), "min_delta is -1"),
         (lambda: tacit.Converged(norm=0), "norm is 0"),
         (lambda: tacit.Converged(rounds=0), "rounds is 0"),
+        (lambda: tacit.Patience(rounds="3"), "rounds is '3'"),
+        (lambda: tacit.Patience(rounds=True), "rounds is True"),
+        (lambda: tacit.Patience(min_delta="small"), "min_delta is 'small'"),
+        (lambda: tacit.Patience(min_delta=float("nan")), "min_delta is nan"),
+        (lambda: tacit.Patience(5), "metric is 5"),
+        (lambda: tacit.Patience("set_aside_reasons"), "metric is 'set_aside_reasons': give a column of numbers"),
+        (lambda: tacit.Patience(mode=["min"]), "mode is "),
+        (lambda: tacit.Converged("x"), "norm is 'x'"),
+        (lambda: tacit.Converged(norm=float("inf")), "norm is inf"),
+        (lambda: tacit.Converged(rounds=1.5), "rounds is 1.5"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(build, part):

@@ -54,7 +54,7 @@ def test_everyone_is_everyone():
     assert Everyone().problems(4) == []
 
 
-@pytest.mark.parametrize("cohort", [0, 11, -3, 2.5, "ten"])
+@pytest.mark.parametrize("cohort", [0, 11, -3, 2.5, "ten", True, None])
 def test_a_cohort_out_of_range_is_a_problem(cohort):
     assert str(cohort) in Uniform(cohort).problems(10)[0]
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.venue.block import BLOCKS, BYTES, LARGEST, cut
+from tacit.venue.block import BLOCKS, BYTES, FINE, LARGEST, cut
 
 cohorts = st.lists(st.integers(0, 10_000), min_size=1, max_size=700, unique=True)
 
@@ -29,7 +29,19 @@ def test_a_block_keeps_its_limits(clients, report_bytes):
     sizes = [len(b.clients) for b in blocks]
     assert max(sizes) <= LARGEST
     assert max(sizes) == 1 or max(sizes) * report_bytes <= BYTES
-    assert len(blocks) >= min(len(clients), BLOCKS)
+    assert max(sizes) == 1 or max(sizes) * BLOCKS <= len(clients)
+    assert sizes[-1] <= max(max(sizes) // FINE, 1), "the last ones are small, so that workers end together"
+
+
+def test_engines_that_train_whole_blocks_get_them_as_large_as_they_say():
+    clients = np.arange(10)
+    sizes = [len(b.clients) for b in cut(clients, clients, 1, most=4)]
+    assert sizes == [4, 4, 2]
+
+
+def test_an_empty_cohort_has_no_blocks():
+    nobody = np.arange(0)
+    assert cut(nobody, nobody, 1) == cut(nobody, nobody, 1, most=4) == []
 
 
 @given(cohorts, st.randoms(use_true_random=False))

@@ -28,12 +28,13 @@ def blocks_of(count, seed=0):
 def test_the_order_of_arrival_changes_no_bit(order):
     blocks = blocks_of(len(order))
     expected, mine = Fold(4), Fold(4)
-    for k, block in enumerate(blocks):
+    for k, block in enumerate(blocks_of(len(order))):
         expected.add(k, block)
     for k in order:
         mine.add(k, blocks[k])
     one, other = mine.result(), expected.result()
     assert torch.equal(one.total, other.total)
+    torch.testing.assert_close(one.total, torch.stack([b.total for b in blocks_of(len(order))]).sum(0))
     assert one.counted.tolist() == other.counted.tolist() == list(range(2 * len(order)))
     assert [a.client for a in one.set_aside] == [f"client {k}" for k in range(len(order))]
 
@@ -55,3 +56,14 @@ def test_an_empty_cohort_gives_zero():
     total = Fold(3).result()
     assert total.total.tolist() == [0, 0, 0]
     assert total.counted.tolist() == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 500, 1023])
+def test_few_sums_wait_even_if_the_first_block_comes_last(count):
+    fold, blocks, most, free = Fold(4), blocks_of(count), 0, 0
+    for k in [*range(1, count), 0]:
+        free += len(fold.add(k, blocks[k]))
+        most = max(most, fold.waiting)
+    assert most <= 2 * count.bit_length()
+    assert free == count - count.bit_count()
+    assert len(fold.result().counted) == 2 * count

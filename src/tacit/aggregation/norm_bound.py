@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tacit.aggregation.stage import REAL
+from tacit.checks import make_plain, positive
 from tacit.errors import UsageError
 from tacit.learning.layout import Layout, Parts
 
@@ -34,8 +35,9 @@ class NormBound:
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise UsageError(f"the norm limit is {self.limit!r}: give a positive number")
+        if found := positive("the norm limit", self.limit):
+            raise UsageError(*found)
+        make_plain(self)
 
     def bind(self, layout: Layout) -> Layout:
         """The layout stays."""

@@ -6,25 +6,63 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacit.learning.jit import Real, jit_cached
+from tacit.learning.jit import Real, jit, jit_cached, jit_summing
 
-CHUNK = 2048
-"""Columns added at a time, so that their running sums stay in the first-level cache."""
+NARROW, WIDE = 2048, 8192
+"""Columns added at a time: their running sums stay in the first-level cache, or, for long reads, in the second."""
+ROWS = 4
+"""Reports read side by side: they lie in memory far apart, and several streams arrive faster than one."""
 
 
-def _add(reports: Real, weights: Real, total: Real) -> None:
-    for first in range(0, total.size, CHUNK):
-        part = total[first : first + CHUNK]
-        for k in range(weights.size):
-            weight, row = weights[k], reports[k, first : first + CHUNK]
-            for j in range(part.size):
-                part[j] += weight * np.float64(row[j])
+@jit
+def _one(weight: float, row: Real, part: Real) -> None:
+    for j in range(part.size):
+        part[j] += weight * np.float64(row[j])
+
+
+@jit
+def _four(weights: Real, p: Real, q: Real, r: Real, s: Real, part: Real) -> None:
+    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
+    for j in range(part.size):
+        pair = part[j] + a * np.float64(p[j]) + b * np.float64(q[j])
+        part[j] = pair + c * np.float64(r[j]) + d * np.float64(s[j])
+
+
+@jit
+def _slices(reports: Real, k: int, first: int, last: int) -> tuple[Real, Real, Real, Real]:
+    p, q = reports[k, first:last], reports[k + 1, first:last]
+    return p, q, reports[k + 2, first:last], reports[k + 3, first:last]
+
+
+@jit_summing
+def _size(part: Real) -> float:
+    size = 0.0
+    for j in range(part.size):
+        size += abs(part[j])
+    return size
+
+
+def _add(reports: Real, weights: Real, total: Real) -> float:
+    size = 0.0
+    alone = weights.size % ROWS
+    chunk = NARROW if weights.size < ROWS else WIDE
+    for first in range(0, total.size, chunk):
+        last = first + chunk
+        part = total[first:last]
+        part[:] = 0.0
+        for k in range(alone):
+            _one(weights[k], reports[k, first:last], part)
+        for k in range(alone, weights.size, ROWS):
+            p, q, r, s = _slices(reports, k, first, last)
+            _four(weights[k:], p, q, r, s, part)
+        size += _size(part)
+    return size
 
 
 _compiled = jit_cached(_add)
 
 
-def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -> Tensor:
+def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -> tuple[Tensor, float]:
     """`sum_k weights[k] * reports[k]`.
 
     Args:
@@ -33,8 +71,9 @@ def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -
         into: (m,) float64 to be overwritten with the sum; new memory when None.
 
     Returns:
-        (m,) float64, the same bits on every call: each column is added in the order of the rows.
+        The sum, (m,) float64, the same bits on every call: each column is added in the order of the rows; and its
+        1-norm, which no column exceeds, and which is not finite where a column is not.
     """
     total = torch.empty(reports.shape[1], dtype=torch.float64) if into is None else into
-    _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.zero_().numpy())
-    return total
+    size = _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy())
+    return total, size

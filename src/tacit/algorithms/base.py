@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tacit.checks import make_plain
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import Correction, Solver
 
@@ -61,6 +62,10 @@ class Algorithm(ABC):
     def proximal(self) -> float:
         """The proximal coefficient mu of every local step, 0 without."""
         return 0.0
+
+    def __post_init__(self) -> None:
+        """Makes the settings of a method that is a dataclass Python's own, so that equal ones print alike."""
+        make_plain(self)
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the method's own settings, and with its solver for this method."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tacit.algorithms.base import Algorithm, stepped
+from tacit.checks import positive
 from tacit.learning.layout import Parts
 from tacit.learning.solver import Solver
 
@@ -31,10 +32,7 @@ class FedAvg(Algorithm):
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
-        found = super().problems()
-        if not self.server_lr > 0:
-            found.append(f"server_lr is {self.server_lr!r}: give a positive number")
-        return found
+        return super().problems() + positive("server_lr", self.server_lr)
 
     def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
         """`x + server_lr * mean update`."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tacit.algorithms.base import Algorithm, Done, stepped
+from tacit.checks import positive
 from tacit.learning.layout import Parts
 from tacit.learning.solver import Correction, Solver
 
@@ -35,9 +36,7 @@ class FedDyn(Algorithm):
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
-        found = super().problems()
-        if not self.alpha > 0:
-            found.append(f"alpha is {self.alpha!r}: give a positive number")
+        found = super().problems() + positive("alpha", self.alpha)
         if self.weights != "uniform":
             found.append(f"weights is {self.weights!r}: FedDyn's h is a plain mean, leave weights at 'uniform'")
         return found

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tacit.algorithms.base import Algorithm, Done, stepped
 from tacit.algorithms.scaffold import linear_solver_problems
+from tacit.checks import not_negative
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import Solver
 
@@ -40,7 +41,7 @@ class FedNova(Algorithm):
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
         found = super().problems() + linear_solver_problems(self.solver, "FedNova")
-        return found + ([] if self.mu >= 0 else [f"mu is {self.mu!r}: give 0 or more"])
+        return found + not_negative("mu", self.mu)
 
     def parts(self, d: int) -> Layout:
         """The normalised update and its normaliser."""

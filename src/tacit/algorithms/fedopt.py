@@ -9,14 +9,9 @@ import torch
 from torch import Tensor
 
 from tacit.algorithms.base import Algorithm, stepped
+from tacit.checks import decay, positive, truth
 from tacit.learning.layout import Parts
 from tacit.learning.solver import Solver
-
-
-def _problems(method: object, positive: tuple[str, ...], decays: tuple[str, ...]) -> list[str]:
-    found = [f"{n} is {getattr(method, n)!r}: give a positive number" for n in positive if not getattr(method, n) > 0]
-    wrong = [n for n in decays if not 0 <= getattr(method, n) < 1]
-    return found + [f"{n} is {getattr(method, n)!r}: give a number in [0, 1)" for n in wrong]
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class FedAvgM(Algorithm):
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
-        return super().problems() + _problems(self, ("server_lr",), ("momentum",))
+        return super().problems() + positive("server_lr", self.server_lr) + decay("momentum", self.momentum)
 
     def init(self, x: Tensor) -> Parts:
         """The model and v = 0."""
@@ -69,8 +64,10 @@ class Adaptive(Algorithm):
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
-        decays = tuple(n for n in ("beta1", "beta2") if hasattr(self, n))
-        return super().problems() + _problems(self, ("server_lr", "tau"), decays)
+        found = super().problems() + positive("server_lr", self.server_lr) + positive("tau", self.tau)
+        for name in ("beta1", "beta2"):
+            found += decay(name, getattr(self, name)) if hasattr(self, name) else []
+        return found + truth("bias_correction", self.bias_correction)
 
     def init(self, x: Tensor) -> Parts:
         """The model, m = 0, v = tau^2 (0 with bias correction), and the number of steps taken."""

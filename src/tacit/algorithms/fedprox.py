@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tacit.algorithms.base import Algorithm, stepped
+from tacit.checks import not_negative, positive
 from tacit.learning.layout import Parts
 from tacit.learning.solver import Solver
 
@@ -34,12 +35,7 @@ class FedProx(Algorithm):
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
-        found = super().problems()
-        if not self.mu >= 0:
-            found.append(f"mu is {self.mu!r}: give 0 or more")
-        if not self.server_lr > 0:
-            found.append(f"server_lr is {self.server_lr!r}: give a positive number")
-        return found
+        return super().problems() + not_negative("mu", self.mu) + positive("server_lr", self.server_lr)
 
     def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
         """`x + server_lr * mean update`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tacit.algorithms.base import Algorithm, Done, stepped
+from tacit.checks import is_whole, positive
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import SGD, Correction, Solver
 
@@ -48,13 +49,11 @@ class Scaffold(Algorithm):
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
         found = super().problems() + linear_solver_problems(self.solver, "SCAFFOLD")
-        if self.option not in (1, 2):
+        if not is_whole(self.option) or self.option not in (1, 2):
             found.append(f"option is {self.option!r}: give 1 (gradient at x) or 2 (mean of the local gradients)")
         if self.weights != "uniform":
             found.append(f"weights is {self.weights!r}: SCAFFOLD's c is a plain mean, leave weights at 'uniform'")
-        if not self.server_lr > 0:
-            found.append(f"server_lr is {self.server_lr!r}: give a positive number")
-        return found
+        return found + positive("server_lr", self.server_lr)
 
     def init(self, x: Tensor) -> Parts:
         """The model and c = 0."""

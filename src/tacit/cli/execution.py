@@ -54,6 +54,7 @@ def _assembled(plan: Plan) -> tuple[Prepared, Federation]:
         seed=plan.seed,
         workers=plan.run.workers,
         engine=plan.run.engine,
+        device=plan.run.device,
     )
     return prepared, federation
 
@@ -79,7 +80,7 @@ def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: 
         return _recorded(plan, folder, prepared, federation, run, standing)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted; {folder.rounds} of {plan.rounds} rounds are kept. Go on with: tacit resume {folder.path}"
+            f"interrupted; {folder.rounds} of {plan.rounds} rounds are kept. Go on with: {folder.resuming}"
         ) from None
 
 
@@ -128,7 +129,8 @@ def _result(
 
     rows, facts, last = run.rows, run.facts, run.rows[-1]
     phases = [name for name in last if name.startswith("seconds_")]
-    measured = [{n: v for n, v in row.items() if n.startswith("test_") and v is not None} for row in rows]
+    kept = int(facts["kept_round"])
+    measured = [{n: v for n, v in row.items() if n.startswith("test_") and v is not None} for row in rows[:kept]]
     watched = next((measures for measures in reversed(measured) if measures), measured[-1])
     return Result(
         tacit=__version__,
@@ -143,12 +145,14 @@ def _result(
         seed=plan.seed,
         rounds=len(rows),
         rounds_planned=plan.rounds,
+        kept_round=kept,
         ended=str(facts["ended"]),
         seconds=sum(float(row["seconds"]) for row in rows),
         seconds_by_phase={n.removeprefix("seconds_"): sum(float(row[n]) for row in rows) for n in phases},
         clients=len(federation.population),
         parameters=federation.task.d,
         engine=run.engine,
+        device=str(facts["device"]),
         workers=int(facts["workers"]),
         dtype=str(facts["dtype"]),
         bytes_down_per_client=int(facts["bytes_down_per_client"]),

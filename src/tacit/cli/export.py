@@ -39,11 +39,14 @@ Out = Annotated[Path | None, typer.Option(help="File to write.  [default: RUN/ex
 def export(name: RunName, form: Form = Format.safetensors, out: Out = None) -> None:
     """Write the model for use elsewhere."""
     from tacit.cli.trained import trained
+    from tacit.errors import UsageError
     from tacit.record.folder import opened
 
     if form is Format.onnx:
         _require_onnx()
-    path = out or opened(name).path / f"export.{form.value}"
+    path = opened(name).path / f"export.{form.value}" if out is None else out
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder: give a file, such as {path / f'export.{form.value}'}")
     plan, prepared, model = trained(name)
     card = {key: json.dumps(list(columns), ensure_ascii=False) for key, columns in prepared.card().items()}
     card |= {"scenario": plan.scenario, "plan_hash": plan.hash, "synthetic_data": json.dumps(prepared.synthetic)}

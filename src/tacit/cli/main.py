@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +37,7 @@ Exit codes:
   3    data that are missing, damaged or cannot be learned from
   4    a round failed: too few reports could be counted
   5    a run, checkpoint or report that cannot be written or read
-  130  interrupted
+  130  interrupted (Ctrl-C, SIGTERM)
 """
 
 app = typer.Typer(
@@ -79,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     warnings.showwarning = _show_warning
     try:
-        code = app(args=words, prog_name="tacit", standalone_mode=False)
+        with _ended_by_sigterm():
+            code = app(args=words, prog_name="tacit", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:  # the reader, `head` say, has seen enough
@@ -94,6 +99,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error)
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end a verb as Ctrl-C does: workers end, and what was checkpointed is kept."""
+    mine = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == mine:  # a worker has inherited this, and ends with its parent
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: closing down goes on undisturbed
+            raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _failed(error: Any) -> int:
     if isinstance(error, MISUSE):
         error.show()
@@ -101,6 +127,9 @@ def _failed(error: Any) -> int:
     if isinstance(error, TacitError):
         _say(f"error: {error}")
         return error.exit_code
+    if isinstance(error, MemoryError):
+        _say(f"error: not enough memory ({error}): take less data, smaller layers or fewer workers")
+        return UNEXPECTED
     _say(f"unexpected {type(error).__name__}: {error}\n--debug shows where it happened")
     return UNEXPECTED
 

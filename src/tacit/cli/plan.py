@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +83,8 @@ def given_in_file(name: str) -> Given:
         with path.open(encoding="utf-8-sig") as stream:
             text = stream.read(LONGEST + 1)
     except FileNotFoundError:
-        raise UsageError(f"there is no plan {name!r}: `tacit plan show SCENARIO > {name}` makes one") from None
+        makes = f"tacit plan show SCENARIO > {shlex.quote(name)}"
+        raise UsageError(f"there is no plan {name!r}: `{makes}` makes one") from None
     except IsADirectoryError:
         raise UsageError(f"{name} is a folder: give the plan.toml in it, or `tacit resume` for a run") from None
     except (OSError, ValueError) as error:
@@ -98,7 +100,7 @@ def plan_of(folder: RunFolder) -> Plan:
     """
     from tacit.errors import StorageError, UsageError
     from tacit.plan import given_in, settled
-    from tacit.record.folder import PLAN
+    from tacit.record.folder import PLAN, command
     from tacit.scenarios.scenario import scenario
 
     try:
@@ -109,6 +111,6 @@ def plan_of(folder: RunFolder) -> Plan:
     if given.values.get("hash") != plan.hash:
         raise StorageError(
             f"{folder.plan} was changed since the run began: its hash is {plan.hash}, not {given.values.get('hash')}. "
-            f"Change it back, or begin a new run with `tacit run {folder.plan}`"
+            f"Change it back, or begin a new run with `{command('run', folder.plan)}`"
         )
     return plan

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tacit.cli.options import Json, Quiet, RunName, Workers
+
+if TYPE_CHECKING:
+    from tacit.record.folder import RunFolder
+    from tacit.record.result import Result
 
 EXAMPLES = """\b
 Examples:
@@ -19,13 +25,16 @@ def resume(name: RunName, workers: Workers = None, quiet: Quiet = False, json: J
     from tacit.cli import console
     from tacit.cli.execution import go_on
     from tacit.cli.plan import plan_of
+    from tacit.errors import UsageError
     from tacit.plan import RunOptions
     from tacit.record.folder import opened
     from tacit.scenarios.scenario import scenario
 
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}: give at least 1")
     folder = opened(name)
-    if folder.finished:
-        result = folder.result
+    result = _result(folder)
+    if result is not None:
         console.say(f"{folder.path} is finished already: {result.rounds} rounds; {result.ended}. Nothing to do")
         if json:
             print(result.json_text, end="")
@@ -33,8 +42,22 @@ def resume(name: RunName, workers: Workers = None, quiet: Quiet = False, json: J
     plan = plan_of(folder)
     scenario(plan.scenario).settle(plan)
     if workers is not None:
-        plan = plan.model_copy(update={"run": RunOptions(**{**plan.run.model_dump(), "workers": max(1, workers)})})
+        plan = plan.model_copy(update={"run": RunOptions(**{**plan.run.model_dump(), "workers": workers})})
     if not quiet:
         done = folder.rounds
         console.say(f"going on after round {done} of {plan.rounds}" if done else "no checkpoint yet: beginning anew")
     console.ended(go_on(plan, folder, quiet=quiet), folder, json)
+
+
+def _result(folder: RunFolder) -> Result | None:
+    """The result of a finished run; None where there is none to be read, which the end of the run will mend."""
+    from tacit.cli import console
+    from tacit.errors import DamagedFile
+
+    if not folder.finished:
+        return None
+    try:
+        return folder.result
+    except DamagedFile as error:
+        console.say(str(error))
+        return None

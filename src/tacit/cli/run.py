@@ -37,7 +37,8 @@ Rounds = Annotated[int | None, typer.Option(help="Rounds of federated learning, 
 Clients = Annotated[int | None, typer.Option(help="Clients drawn for each round; the scenario's choice by default.")]
 Algorithm = Annotated[str | None, typer.Option(help="FedAvg, FedProx, Scaffold, FedAdam, ...")]
 Seed = Annotated[int | None, typer.Option(help="Of every draw. The same seed gives the same bits.")]
-Engine = Annotated[str | None, typer.Option(help="auto, fused, traced or eager.")]
+Engine = Annotated[str | None, typer.Option(help="auto, fused, traced, vmapped or eager.")]
+Device = Annotated[str | None, typer.Option(help="cpu, or an accelerator such as cuda.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/SCENARIO-TIME-HASH]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that lies in the folder.")]
 Compare = Annotated[bool | None, typer.Option(help="Train pooled and local models to hold it against; the default.")]
@@ -57,6 +58,7 @@ def run(
     seed: Seed = None,
     workers: Workers = None,
     engine: Engine = None,
+    device: Device = None,
     out: Out = None,
     overwrite: Overwrite = False,
     compare: Compare = None,
@@ -84,6 +86,7 @@ def run(
         ("--seed", "seed", seed),
         ("--workers", "run.workers", workers),
         ("--engine", "run.engine", engine),
+        ("--device", "run.device", device),
         ("--compare/--no-compare", "run.compare", compare),
     ]
     plan = planned(target, given(options, settings or []))

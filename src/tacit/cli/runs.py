@@ -53,8 +53,8 @@ def _line(run: RunFolder) -> dict[str, Any]:
             return line | {"seconds": round(result.seconds, 3), "metric": metric, "plan_hash": result.plan_hash}
         plan = tomllib.loads(run.text(PLAN))
         return line | {"scenario": str(plan.get("scenario")), "plan_hash": str(plan.get("hash"))}
-    except (StorageError, ValueError) as error:
-        return line | {"state": f"unreadable: {error}"}
+    except (StorageError, ValueError, RecursionError) as error:
+        return line | {"state": f"unreadable: {str(error).splitlines()[0].rstrip(':')}"}
 
 
 def _cell(value: Any) -> str:

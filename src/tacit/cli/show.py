@@ -21,7 +21,7 @@ def show(name: RunName, json: Json = False) -> None:
     if folder.finished:
         console.ended(folder.result, folder, json)
         return
-    text = f"{folder.path} is not finished: {folder.rounds} rounds are kept. Go on with: tacit resume {folder.path}"
+    text = f"{folder.path} is not finished: {folder.rounds} rounds are kept. Go on with: {folder.resuming}"
     if json:
         raise StorageError(text)
     print(text)

@@ -26,9 +26,9 @@ def trained(name: str) -> tuple[Plan, Prepared, nn.Module]:
 
     folder = opened(name)
     if not folder.finished:
-        raise StorageError(f"{folder.path} is not finished and has no model yet: tacit resume {folder.path}")
-    plan = plan_of(folder)
-    if folder.model_sha256() != folder.result.model_sha256:
+        raise StorageError(f"{folder.path} is not finished and has no model yet: {folder.resuming}")
+    plan, result = plan_of(folder), folder.result
+    if folder.model_sha256() != result.model_sha256:
         raise StorageError(f"{folder.model} is not the model that the run ended with: its sha256 is another")
     made = scenario(plan.scenario)
     prepared = made.prepare(made.settle(plan))

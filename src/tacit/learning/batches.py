@@ -58,12 +58,12 @@ class Batches:
         """(steps,) examples in each step."""
         return np.diff(self.cut)
 
-    @property
+    @cached_property
     def steps(self) -> Int:
         """(K,) local steps of each client."""
         return np.diff(self.client)
 
-    @property
+    @cached_property
     def visited(self) -> Int:
         """(K,) examples read by each client, repeats counted."""
         return self.cut[self.client[1:]] - self.cut[self.client[:-1]]

@@ -24,13 +24,13 @@ class EagerEngine:
         self.bound = task.bind()
         self.slots = torch.zeros(solver.slots(), task.d, dtype=task.dtype)
 
-    def run(self, job: LocalRun, y: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
         """See `Engine.run`."""
         order = torch.from_numpy(job.batches.order)
         self.bound.module.train()
         for k in range(len(loss)):
             loss[k] = self._client(k, job, order)
-            y[k] = self.bound.x
+            torch.sub(self.bound.x, job.x, out=update[k])
             self.bound.pull()
             buffers[k] = self.bound.b
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tacit.errors import UsageError
+from tacit.errors import TacitWarning, UsageError
 from tacit.learning.batches import Batches, Examples
 from tacit.learning.eager import EagerEngine
+from tacit.learning.probe import probe
 from tacit.learning.solver import Correction, Solver, lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.learning.task import Task
@@ -36,25 +39,34 @@ class Choice:
         name: "fused", "traced", "vmapped" or "eager".
         make: makes one engine for each worker.
         threads: whether workers may be threads.
+        device: where the local steps run.
         block: clients in a block that the engine works best with; None leaves it to the venue.
         declined: faster engines that were not taken, with the reason.
         deviation: largest relative distance to the eager engine that the verification saw.
+        alone: whether one worker must train all clients, because the model keeps state between them.
     """
 
     name: str
     make: Callable[[], Engine]
     threads: bool = False
+    device: str = "cpu"
     block: int | None = None
     declined: dict[str, str] = field(default_factory=dict)
     deviation: float = 0.0
+    alone: bool = False
 
 
 @dataclass(frozen=True)
 class Rung:
-    """An engine that may be chosen: whether it refuses the task, and how it is made."""
+    """An engine that may be chosen: whether it refuses the task, and how it is made.
+
+    Attributes:
+        quiet: makes the engine for a task without dropout, for engines that draw other masks than the eager one.
+    """
 
     choice: Choice
     refuses: Callable[[], str | None]
+    quiet: Callable[[Task], Engine] | None = None
 
 
 def choose(
@@ -82,17 +94,28 @@ def choose(
     if engine not in ENGINES:
         raise UsageError(f"engine is {engine!r}: give one of {', '.join(ENGINES)}")
     declined: dict[str, str] = {}
+    effects = probe(task.model, sample.x).effects
+    if effects:
+        warnings.warn(
+            f"the model keeps state that no report carries: {effects}, which goes on from one client to the next. One "
+            "worker trains eagerly, so that the order is fixed; a resumed run begins with fresh state",
+            TacitWarning,
+            stacklevel=2,
+        )
     for rung in _rungs(task, solver, sample, engine, device):
-        name, reason, deviation = rung.choice.name, rung.refuses(), 0.0
+        name, reason, deviation = rung.choice.name, effects or rung.refuses(), 0.0
         if reason is None:
-            deviation = verify(task, solver, rung.choice.make(), sample, proximal, offset)
+            deviation = _deviation(rung, task, solver, sample, proximal, offset)
             if deviation <= TOLERANCE[task.dtype]:
                 return replace(rung.choice, declined=declined, deviation=deviation)
             reason = f"it differs from the eager engine by {deviation:.1e} of the change that they make"
         declined[name] = reason
         if engine == name:
             raise UsageError(f"the {name} engine cannot run this task: {reason}; leave engine at 'auto'")
-    return Choice("eager", lambda: EagerEngine(task, solver), declined=declined)
+        if rung.choice.device != "cpu":
+            text = f"device={device!r} is not used, local steps run on the CPU: the {name} engine declined, {reason}"
+            warnings.warn(text, TacitWarning, stacklevel=2)
+    return Choice("eager", lambda: EagerEngine(task, solver), declined=declined, alone=bool(effects))
 
 
 def _rungs(task: Task, solver: Solver, sample: Examples, engine: str, device: str) -> Iterator[Rung]:
@@ -100,8 +123,12 @@ def _rungs(task: Task, solver: Solver, sample: Examples, engine: str, device: st
     if engine == "vmapped" or (engine == "auto" and device != "cpu"):
         from tacit.learning.vmapped import VmappedEngine, block_of
 
-        vmapped = Choice("vmapped", lambda: VmappedEngine(task, solver, device), block=block_of(task, solver, device))
-        yield Rung(vmapped, lambda: VmappedEngine.accepts(task, solver, sample, device))
+        make, block = (lambda: VmappedEngine(task, solver, device)), block_of(task, solver, device)
+        yield Rung(
+            Choice("vmapped", make, device=device, block=block),
+            lambda: VmappedEngine.accepts(task, solver, sample, device),
+            lambda quiet: VmappedEngine(quiet, solver, device),
+        )
     if engine in ("auto", "fused"):
         from tacit.learning.fused.engine import FusedEngine
 
@@ -115,11 +142,31 @@ def _rungs(task: Task, solver: Solver, sample: Examples, engine: str, device: st
         yield Rung(traced, lambda: TracedEngine.accepts(task, solver, sample))
 
 
+def _deviation(rung: Rung, task: Task, solver: Solver, sample: Examples, proximal: float, offset: bool) -> float:
+    """How far the engine is from the eager one; without dropout, where its masks are as good but not the same."""
+    deviation = verify(task, solver, rung.choice.make(), sample, proximal, offset)
+    if deviation > TOLERANCE[task.dtype] and rung.quiet and (quiet := without_dropout(task)):
+        return verify(quiet, solver, rung.quiet(quiet), sample, proximal, offset)
+    return deviation
+
+
+def without_dropout(task: Task) -> Task | None:
+    """The task with the dropout of its `torch.nn` layers turned off; None where it has none."""
+    quiet, found = copy.copy(task), False
+    quiet.model = copy.deepcopy(task.model)
+    for module in quiet.model.modules():
+        name = "p" if isinstance(module, nn.modules.dropout._DropoutNd) else "dropout"
+        if isinstance(getattr(module, name, None), float) and getattr(module, name) > 0:
+            setattr(module, name, 0.0)
+            found = True
+    return quiet if found else None
+
+
 def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proximal: float, offset: bool) -> float:
     """Runs a few steps of the sample's clients on `engine` and on the eager one.
 
     Returns:
-        The largest distance of parameters, buffers and losses, relative to how far the eager engine moved them.
+        The largest distance of updates, buffers and losses, relative to how far the eager engine moved them.
     """
     x, b = task.initial()
     count = len(sample.size)
@@ -130,7 +177,7 @@ def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proxima
     )
     outcomes = [_outcome(e, job, task) for e in (EagerEngine(task, solver), engine)]
     worst = 0.0
-    for truth, mine, start in zip(*outcomes, (x, b, torch.zeros(count, dtype=task.dtype)), strict=True):
+    for truth, mine, start in zip(*outcomes, (0.0, b, 0.0), strict=True):
         if not truth.numel():
             continue
         scale = float(torch.linalg.vector_norm((truth - start).double()))
@@ -141,13 +188,13 @@ def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proxima
 
 def _outcome(engine: Engine, job: LocalRun, task: Task) -> tuple[Tensor, Tensor, Tensor]:
     count = len(job.examples.size)
-    y = torch.zeros(count, task.d, dtype=task.dtype)
+    update = torch.zeros(count, task.d, dtype=task.dtype)
     buffers = torch.zeros(count, len(job.b), dtype=task.dtype)
     loss = torch.zeros(count, dtype=task.dtype)
     state = torch.get_rng_state()
-    engine.run(job, y, buffers, loss)
+    engine.run(job, update, buffers, loss)
     torch.set_rng_state(state)
-    return y, buffers, loss
+    return update, buffers, loss
 
 
 def _few_steps(solver: Solver, sample: Examples) -> Batches:

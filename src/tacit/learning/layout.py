@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 from math import prod
 
 import torch
@@ -38,25 +40,25 @@ class Layout:
         """The layout of existing tensors, in the mapping's order."""
         return cls(tuple(parts), tuple(tuple(p.shape) for p in parts.values()))
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """How many numbers each part holds."""
         return tuple(prod(s) for s in self.shapes)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of the flat vector."""
         return sum(self.sizes)
 
-    def slices(self) -> Iterator[tuple[str, slice, Shape]]:
+    @cached_property
+    def slices(self) -> tuple[tuple[str, slice, Shape], ...]:
         """Each part's name, its place in the vector and its shape."""
-        start = 0
-        for name, shape, size in zip(self.names, self.shapes, self.sizes, strict=True):
-            yield name, slice(start, start + size), shape
-            start += size
+        ends = list(accumulate(self.sizes, initial=0))
+        places = [slice(start, end) for start, end in pairwise(ends)]
+        return tuple(zip(self.names, places, self.shapes, strict=True))
 
     def __getitem__(self, name: str) -> slice:
-        for candidate, place, _ in self.slices():
+        for candidate, place, _ in self.slices:
             if candidate == name:
                 return place
         raise KeyError(f"no part {name!r} in this layout; it has {', '.join(self.names)}")
@@ -100,4 +102,4 @@ class Layout:
         if vector.shape[-1] != self.size:
             raise ValueError(f"a vector of {vector.shape[-1]} numbers does not fit a layout of {self.size}")
         lead = vector.shape[:-1]
-        return {name: vector[..., place].view((*lead, *shape)) for name, place, shape in self.slices()}
+        return {name: vector[..., place].view((*lead, *shape)) for name, place, shape in self.slices}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Protocol, runtime_checkable
 
+from tacit.checks import count, is_number, make_plain, not_negative, positive
 from tacit.errors import Problems, UsageError
 
 
@@ -81,10 +81,9 @@ class Warmup:
     rounds: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.then, Rate):
-            _check(self, rounds=self.rounds)
-        else:
-            _check(self, then=self.then, rounds=self.rounds)
+        with Problems("Warmup cannot be built", UsageError) as problems:
+            problems.extend(rate_problems("then", self.then) + count("rounds", self.rounds))
+        make_plain(self)
 
     def at(self, round: int) -> float:
         """The rate of `then`, scaled by `(round + 1) / rounds` while that is below one."""
@@ -92,8 +91,33 @@ class Warmup:
 
 
 def rate_at(rate: Rate | float, round: int) -> float:
-    """The learning rate of `round`, for a number and for a schedule alike."""
-    return rate.at(round) if isinstance(rate, Rate) else float(rate)
+    """The learning rate of `round`, for a number and for a schedule alike.
+
+    Raises:
+        UsageError: the schedule gives something else than a finite number from 0.
+    """
+    if isinstance(rate, float | int):  # first, for to ask for a protocol is slow
+        return float(rate)
+    try:
+        lr = rate.at(round)
+    except OverflowError:  # a factor above 1, after many rounds
+        lr = math.inf
+    if not is_number(lr) or lr < 0:
+        raise UsageError(f"{rate!r} gives {lr!r} in round {round + 1}: at(round) must give a finite number, 0 or more")
+    return float(lr)
+
+
+def rate_problems(name: str, rate: object) -> list[str]:
+    """What is wrong with a learning rate, as far as its first round shows it."""
+    if isinstance(rate, type) or not isinstance(rate, Rate):
+        return positive(name, rate, " learning rate, or a schedule such as tacit.Cosine(lr=0.1, rounds=50)")
+    try:
+        rate_at(rate, 0)
+    except UsageError as error:
+        return [f"{name}: {error}"]
+    except Exception as error:  # whatever a schedule of the user's raises is the finding
+        return [f"{name} is {rate!r}, whose at(0) fails ({type(error).__name__}: {error}): give a number or a schedule"]
+    return []
 
 
 def _check(schedule: object, **values: object) -> None:
@@ -101,10 +125,8 @@ def _check(schedule: object, **values: object) -> None:
     with Problems(f"{type(schedule).__name__} cannot be built", UsageError) as problems:
         for name, value in values.items():
             if name in ("every", "rounds"):
-                good = isinstance(value, Integral) and int(value) >= 1
-                remedy = "a whole number of rounds from 1"
+                problems.extend(count(name, value))
             else:
                 # A rate may end at zero; one that starts there, or a factor of zero, would never learn.
-                good = isinstance(value, Real) and 0 <= float(value) < math.inf and (value != 0 or name == "final")
-                remedy = "a finite number, 0 or more" if name == "final" else "a positive, finite number"
-            problems.check(good, f"{name} is {value!r}: give {remedy}")
+                problems.extend((not_negative if name == "final" else positive)(name, value))
+    make_plain(schedule)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, inf
-from numbers import Integral, Real
+from math import ceil
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from tacit.checks import count, decay, is_number, make_plain, not_negative, positive, truth
 from tacit.errors import IncompatibleOptions, Problems, UsageError
-from tacit.learning.rate import Rate, rate_at
+from tacit.learning.rate import Rate, rate_at, rate_problems
 
 
 @dataclass(frozen=True)
@@ -80,27 +80,15 @@ class Solver(Protocol):
 
 
 def problems_of(solver: Solver) -> list[str]:
-    """Everything that is wrong with the length of a solver's local run."""
+    """Everything that is wrong with a solver's learning rate and the length of its local run."""
     found = []
-    if solver.batch_size is not None and not _counts(solver.batch_size):
-        found.append(f"batch_size is {solver.batch_size!r}: give a whole number from 1, or None for full batches")
+    if solver.batch_size is not None:
+        found += count("batch_size", solver.batch_size, ", or None for full batches")
     if solver.epochs is not None and solver.steps is not None:
         found.append(f"epochs={solver.epochs!r} and steps={solver.steps!r} are both given: give one of them")
     for name, value in (("epochs", solver.epochs), ("steps", solver.steps)):
-        if value is not None and not _counts(value):
-            found.append(f"{name} is {value!r}: give a whole number from 1")
-    if not isinstance(solver.lr, Rate) and not _within(solver.lr, 0.0, inf, open_below=True):
-        found.append(f"lr is {solver.lr!r}: give a positive, finite learning rate, or a schedule")
-    return found
-
-
-def _counts(value: object) -> bool:
-    return isinstance(value, Integral) and int(value) >= 1
-
-
-def _within(value: object, low: float, high: float, *, open_below: bool = False) -> bool:
-    """Whether `value` is a real number in [low, high), or in (low, high)."""
-    return isinstance(value, Real) and low <= float(value) < high and not (open_below and float(value) == low)
+        found += [] if value is None else count(name, value)
+    return found + rate_problems("lr", solver.lr)
 
 
 def steps_for(solver: Solver, examples: int) -> int:
@@ -139,10 +127,12 @@ class SGD:
     def __post_init__(self) -> None:
         with Problems("SGD cannot be built", UsageError) as problems:
             problems.extend(problems_of(self))
-            problems.check(_within(self.momentum, 0, 1), f"momentum is {self.momentum!r}: give a number in [0, 1)")
-            decays = _within(self.weight_decay, 0, inf)
-            problems.check(decays, f"weight_decay is {self.weight_decay!r}: give a finite number, 0 or more")
-            problems.check(not self.nesterov or self.momentum != 0, "nesterov=True needs a momentum above 0")
+            problems.extend(decay("momentum", self.momentum) + not_negative("weight_decay", self.weight_decay))
+            problems.extend(truth("nesterov", self.nesterov))
+            lasting = not is_number(self.momentum) or self.momentum != 0
+            ahead = not truth("nesterov", self.nesterov) and bool(self.nesterov)
+            problems.check(lasting or not ahead, "nesterov=True needs a momentum above 0")
+        make_plain(self)
 
     def slots(self) -> int:
         """One velocity with momentum, nothing without."""
@@ -206,11 +196,9 @@ class Adam:
     def __post_init__(self) -> None:
         with Problems("Adam cannot be built", UsageError) as problems:
             problems.extend(problems_of(self))
-            problems.check(_within(self.beta1, 0, 1), f"beta1 is {self.beta1!r}: give a number in [0, 1)")
-            problems.check(_within(self.beta2, 0, 1), f"beta2 is {self.beta2!r}: give a number in [0, 1)")
-            problems.check(_within(self.eps, 0, inf, open_below=True), f"eps is {self.eps!r}: give a positive number")
-            decays = _within(self.weight_decay, 0, inf)
-            problems.check(decays, f"weight_decay is {self.weight_decay!r}: give a finite number, 0 or more")
+            problems.extend(decay("beta1", self.beta1) + decay("beta2", self.beta2) + positive("eps", self.eps))
+            problems.extend(not_negative("weight_decay", self.weight_decay))
+        make_plain(self)
 
     def slots(self) -> int:
         """The two moments."""

@@ -44,12 +44,13 @@ class Engine(Protocol):
     threads: bool
     """Whether several workers may run in threads of one process (the engine does not hold the GIL)."""
 
-    def run(self, job: LocalRun, y: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
         """Runs every client's local steps to the end.
 
         Args:
             job: the block.
-            y: (K, d) receives each client's final parameters.
+            update: (K, d) receives each client's `y - x`: its final parameters less those it started from. Its rows
+                may lie apart; within a row numbers are contiguous.
             buffers: (K, b) receives each client's final buffers.
             loss: (K,) receives each client's training loss: the mean over all examples it read, each at the
                 parameters with which its step began, corrections not included.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
 from tacit.errors import Problems, UsageError
+from tacit.learning.buffers import Buffers, packed, travelling
 from tacit.learning.layout import Layout
+from tacit.learning.probe import probe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Metric = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +32,9 @@ class Bound:
         module: the copy.
         x: (d,) parameters.
         g: (d,) gradients.
-        b: (b,) floating-point and counting buffers, in the task's dtype.
+        b: (b,) the buffers that travel, in the task's dtype.
+        push: writes `b` into the model, and puts the other buffers back to what they were at first.
+        pull: reads `b` from the model.
     """
 
     module: nn.Module
@@ -48,8 +53,9 @@ class Task:
             are frozen: known to all, never sent.
         loss: `loss(output, target)`, the mean over the batch, a scalar.
         metrics: name -> `metric(output, target)`, the mean over the batch.
-        buffers: "average" (BatchNorm's statistics are averaged plainly over the cohort) or "local" (they stay as the
-            server has them).
+        buffers: "average" (floating-point buffers that training moves, such as BatchNorm's statistics, are averaged
+            plainly over the cohort) or "local" (they stay as the model has them). Whole numbers, and what no step
+            moves, never leave the model: every client begins with them as they are.
 
     Raises:
         UsageError: with every problem of the arguments.
@@ -58,21 +64,40 @@ class Task:
     def __init__(
         self, model: nn.Module, loss: Loss, metrics: Mapping[str, Metric] | None = None, *, buffers: str = "average"
     ) -> None:
-        self.model, self.loss, self.metrics, self.buffers = model, loss, dict(metrics or {}), buffers
+        self.model, self.loss, self.buffers = model, loss, buffers
+        self.metrics: Mapping[str, Metric] = {} if metrics is None else metrics
         with Problems("the task cannot be built", UsageError) as problems:
             self._check(problems)
+        self.metrics = dict(self.metrics)
         trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.layout = Layout.like(trained)
         self.dtype = next(iter(trained.values())).dtype
-        self.buffer_layout = Layout.like(dict(model.named_buffers()))
+        self.moving = frozenset(name for name, _ in model.named_buffers())
+        self.buffer_layout = travelling(model, () if buffers == "local" else self.moving)
+
+    def settled(self, x: Tensor) -> Task:
+        """This task, knowing which buffers a forward pass in training mode on `x` (R, ...) moves."""
+        if not self.moving:
+            return self
+        task = copy.copy(self)
+        task.moving = probe(self.model, x).buffers
+        task.buffer_layout = travelling(self.model, task.moving & set(self.buffer_layout.names))
+        return task
 
     def _check(self, problems: Problems) -> None:
+        loss: object = self.loss
+        called = callable(loss) and not isinstance(loss, type)
+        problems.check(called, f"loss is {loss!r}: give a function loss(output, target)")
+        named: object = self.metrics
+        if problems.check(isinstance(named, Mapping), f"metrics is {named!r}: give a mapping {{name: function}}"):
+            values: Mapping[str, object] = self.metrics
+            problems.extend(f"metric {n!r} is {m!r}: give a function" for n, m in values.items() if not callable(m))
+        problems.check(self.buffers in ("average", "local"), f"buffers is {self.buffers!r}: give 'average' or 'local'")
         if not problems.check(
             isinstance(self.model, nn.Module), f"model is a {type(self.model).__name__}: give a torch.nn.Module"
         ):
             return
         parameters: dict[str, Any] = dict(self.model.named_parameters())
-        metrics: dict[str, object] = dict(self.metrics)
         trained = {n: p for n, p in parameters.items() if p.requires_grad}
         lazy = [n for n, p in parameters.items() if nn.parameter.is_lazy(p)]
         problems.check(not lazy, f"parameters {lazy} have no shape yet: run the model once on a batch first")
@@ -83,11 +108,10 @@ class Task:
             f"the parameters have dtypes {sorted(kinds)}: make them all float32 or all float64 "
             "(model.float() or model.double())",
         )
-        broken = [n for n, p in trained.items() if n not in lazy and not bool(torch.isfinite(p).all())]
+        meta = [n for n, t in (*parameters.items(), *self.model.named_buffers()) if t.is_meta]
+        problems.check(not meta, f"{meta} are on the meta device and hold no values: build the model on the CPU")
+        broken = [n for n, p in trained.items() if n not in lazy + meta and not bool(torch.isfinite(p).all())]
         problems.check(not broken, f"parameters {broken} hold NaN or Inf: initialise the model again")
-        problems.check(callable(self.loss), f"loss is {self.loss!r}: give a function loss(output, target)")
-        problems.extend(f"metric {n!r} is {m!r}: give a function" for n, m in metrics.items() if not callable(m))
-        problems.check(self.buffers in ("average", "local"), f"buffers is {self.buffers!r}: give 'average' or 'local'")
 
     @property
     def d(self) -> int:
@@ -97,9 +121,7 @@ class Task:
     def initial(self) -> tuple[Tensor, Tensor]:
         """The model's present parameters `(d,)` and buffers `(b,)`, as new flat vectors of the task's dtype."""
         trained = {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
-        buffers = {n: b.detach().to(self.dtype) for n, b in self.model.named_buffers()}
-        packed = self.buffer_layout.pack(buffers) if buffers else torch.empty(0, dtype=self.dtype)
-        return self.layout.pack(trained).clone(), packed
+        return self.layout.pack(trained).clone(), packed(self.model, self.buffer_layout, self.dtype)
 
     def bind(self, device: torch.device | str = "cpu") -> Bound:
         """A copy of the model bound to flat vectors (see `Bound`)."""
@@ -111,17 +133,8 @@ class Task:
         values, gradients = self.layout.unpack(x), self.layout.unpack(g)
         for name, parameter in trained.items():
             parameter.data, parameter.grad = values[name], gradients[name]
-        pairs = list(zip(dict(module.named_buffers()).values(), self.buffer_layout.unpack(b).values(), strict=True))
-
-        def push() -> None:
-            for buffer, view in pairs:
-                buffer.copy_(view if buffer.is_floating_point() else view.round())
-
-        def pull() -> None:
-            for buffer, view in pairs:
-                view.copy_(buffer)
-
-        return Bound(module, x, g, b, push, pull)
+        buffers = Buffers(module, self.buffer_layout)
+        return Bound(module, x, g, b, partial(buffers.push, b), partial(buffers.pull, b))
 
     def gradient(self, x: Tensor, b: Tensor, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and flat gradient of one client at `x` (d,); `b` (b,) stays as it is; functional, so it can be vmapped.
@@ -133,12 +146,9 @@ class Task:
         """
 
         def value(flat: Tensor) -> Tensor:
-            # Copies, and made in here, since BatchNorm in training writes to its buffers; counters are whole again.
-            tensors = self.buffer_layout.unpack(b.clone())
-            for name, buffer in self.model.named_buffers():
-                if not buffer.is_floating_point():
-                    tensors[name] = tensors[name].round().to(buffer.dtype)
-            named = {**self.layout.unpack(flat), **tensors}
+            # Copies, and made in here, since BatchNorm in training writes to its buffers.
+            buffers = {n: buffer.clone() for n, buffer in self.model.named_buffers() if n not in self.buffer_layout}
+            named = {**self.layout.unpack(flat), **buffers, **self.buffer_layout.unpack(b.clone())}
             return self.loss(functional_call(self.model, named, (inputs,)), target)
 
         g, loss = grad_and_value(value)(x)

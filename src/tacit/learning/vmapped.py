@@ -105,7 +105,6 @@ class VmappedEngine:
         self.task, self.solver = task, solver
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = copy.deepcopy(task.model).to(self.device).train()
-        self.kinds = {name: b.dtype for name, b in task.model.named_buffers()}
         self._held: tuple[Examples, Tensor, Tensor] | None = None
 
     @classmethod
@@ -118,15 +117,15 @@ class VmappedEngine:
         batches = draw(solver, first, [str(k) for k in range(count)], 0, 0, [1] * count)
         x, b = task.initial()
         job = LocalRun(x, b, first, batches, Correction(), lr_at(solver, 0), tuple(range(count)))
-        y, buffers, loss = x.new_empty(count, len(x)), x.new_empty(count, len(b)), x.new_empty(count)
+        update, buffers, loss = x.new_empty(count, len(x)), x.new_empty(count, len(b)), x.new_empty(count)
         try:
             with torch.random.fork_rng(), warnings.catch_warnings():
-                cls(task, solver, device).run(job, y, buffers, loss)
+                cls(task, solver, device).run(job, update, buffers, loss)
         except Exception as error:
             return f"vmap refuses it with {type(error).__name__}: {str(error).strip().splitlines()[0]}"
         return None
 
-    def run(self, job: LocalRun, y: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
         """See `Engine.run`."""
         block = _Block(self, job)
         ticks, rows = schedule(job.batches, aligned=not isinstance(self.solver, SGD))
@@ -135,7 +134,7 @@ class VmappedEngine:
             torch.manual_seed(job.seeds[0])
         for tick in ticks:
             block.advance(tick, order[tick.place : tick.place + len(tick.clients) * tick.length])
-        y.copy_(block.y)
+        update.copy_(block.y.sub_(block.x))
         buffers.copy_(block.packed_state())
         visited = torch.from_numpy(np.maximum(job.batches.visited, 1))
         loss.copy_(block.total.cpu().double() / visited)
@@ -167,7 +166,7 @@ class _Block:
 
     Attributes:
         y: (K, d) parameters.
-        state: name -> (K, ...) buffers.
+        state: name -> (K, ...) buffers that steps move.
         total: (K,) sum of the losses of the examples read.
     """
 
@@ -178,22 +177,23 @@ class _Block:
         self.x, self.lr, self.proximal = job.x.to(device), job.lr, job.correction.proximal
         self.offset = None if job.correction.offset is None else job.correction.offset.to(device)
         self.y = self.x.expand(self.count, -1).clone()
-        self.state = self._unpacked(job.b.to(device).expand(self.count, -1).contiguous())
+        self.state = self._begun(job.b.to(device))
         self.slots = self.y.new_zeros(engine.solver.slots(), *self.y.shape)
         self.total = torch.zeros(self.count, dtype=torch.float64, device=device)
 
-    def _unpacked(self, buffers: Tensor) -> Parts:
-        if not self.engine.kinds:
-            return {}
-        parts = self.task.buffer_layout.unpack(buffers)
-        kinds = self.engine.kinds
-        return {n: (p if kinds[n].is_floating_point else p.round()).to(kinds[n]).clone() for n, p in parts.items()}
+    def _begun(self, b: Tensor) -> Parts:
+        """Buffers that steps move, one for each client: those that travel from `b`, others as the model has them."""
+        parts = self.task.buffer_layout.unpack(b)
+        own = {n: t for n, t in self.engine.model.named_buffers() if n in self.task.moving}
+        first = {n: parts[n].to(o.dtype) if n in parts else o.detach() for n, o in own.items()}
+        return {n: t.expand(self.count, *t.shape).clone() for n, t in first.items()}
 
     def packed_state(self) -> Tensor:
-        """(K, b) buffers in the task's dtype."""
-        if not self.state:
+        """(K, b) the buffers that travel, in the task's dtype."""
+        layout = self.task.buffer_layout
+        if not layout.names:
             return self.y.new_empty(self.count, 0)
-        return self.task.buffer_layout.pack({n: s.to(self.task.dtype) for n, s in self.state.items()})
+        return layout.pack({n: self.state[n].to(self.task.dtype) for n in layout.names})
 
     def advance(self, tick: Tick, rows: Tensor) -> None:
         """One step of the tick's clients."""

@@ -6,12 +6,13 @@ turns its parts into tacit's objects. The same plan is meant to run in one proce
 
 from tacit.plan.plan import VERSION, Part, Plan, RunOptions, Stop
 from tacit.plan.reader import Given, given_in, read, settled
-from tacit.plan.section import Own, Section
+from tacit.plan.section import Conflict, Own, Section
 from tacit.plan.settings import setting
 from tacit.plan.toml import written
 
 __all__ = [
     "VERSION",
+    "Conflict",
     "Given",
     "Own",
     "Part",

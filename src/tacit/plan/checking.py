@@ -10,7 +10,7 @@ from tacit.errors import UsageError
 from tacit.plan import build
 from tacit.plan.field import MISSING, NONE, PlanField, Unfit, fields_of, fields_of_model, fitted, listed, nearest, shown
 from tacit.plan.parts import PARTS, STOPS, part_class, part_fields
-from tacit.plan.plan import Part, Plan, RunOptions
+from tacit.plan.plan import VERSION, Part, Plan, RunOptions
 from tacit.plan.section import OWN, Own, Section
 
 Path = tuple[str, ...]
@@ -25,12 +25,14 @@ class Checking:
     def __init__(self, places: Mapping[Path, str]) -> None:
         self.places = places
         self.problems: list[tuple[tuple[int, int], str]] = []
+        self.faults: list[Path] = []
 
     def add(self, path: Path, problem: str) -> None:
         """Records a problem with the entry at `path`, or with the table around it."""
         around = [path[:n] for n in range(len(path), 0, -1)]
         within = [p for p in self.places if p[: len(path)] == path]
         place = next((self.places[p] for p in (*around[:1], *within, *around[1:]) if p in self.places), "")
+        self.faults.append(path)
         line = int(place[5:]) if place.startswith("line ") else 0
         self.problems.append(((line, len(self.problems)), f"{place}: {problem}" if place else problem))
 
@@ -43,6 +45,9 @@ class Checking:
         for name in given:
             if name not in KEYS:
                 self.add((name,), f"there is no {name!r} in a plan: {nearest(name, KEYS)}")
+        version = given.get("version", VERSION)
+        if version != VERSION or isinstance(version, bool):
+            self.add(("version",), f"version is {shown(version)}: this tacit writes and reads version {VERSION}")
         fields = fields_of_model(Plan, SCALARS)
         content = self.table((), {n: v for n, v in given.items() if n in fields}, fields)
         sections = own.sections(given)
@@ -97,9 +102,8 @@ class Checking:
         values = {n: v for n, v in given.items() if n not in section.tables}
         resolved = self.table(path, values, section.fields, section.elsewhere)
         for kind in section.kinds:
-            known = {n for n in fields_of(kind) if n in section.fields}
-            if known <= set(resolved):
-                self._try(path, kind, section.of(kind, resolved))
+            unfit = {n for n in fields_of(kind) if n in section.fields and n not in resolved}
+            self._try(path, kind, section.of(kind, resolved), unfit)
         for name, inner in section.tables.items():
             resolved[name] = self.section((*path, name), self._table((*path, name), given), inner)
         return resolved
@@ -115,8 +119,8 @@ class Checking:
         assert isinstance(name, str)
         fields = part_fields(section, name)
         values = self.table((section,), {n: v for n, v in given.items() if n != "name"}, fields)
-        if len(values) == len(fields) and section != "algorithm":
-            self._try((section,), part_class(name), {n: build.value(v) for n, v in values.items()})
+        if section != "algorithm":
+            self._class((section,), part_class(name), fields, given, values)
         return {"name": name, "fields": values}
 
     def stop(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +133,7 @@ class Checking:
             if name in given and given[name] not in (None, NONE):
                 table, fields = self._table(("stop", name), given), fields_of(part_class(kind))
                 content[name] = self.table(("stop", name), table, fields)
-                if len(content[name]) == len(fields):
-                    self._try(("stop", name), part_class(kind), content[name])
+                self._class(("stop", name), part_class(kind), fields, table, content[name])
         return content
 
     def method(self, content: Mapping[str, Any]) -> None:
@@ -139,7 +142,7 @@ class Checking:
             solver = build.made(Part(**content["solver"]))
             self._rates(solver.lr, content.get("rounds", 1))
         except _UNMADE:
-            solver = part_class("SGD")(lr=1.0)  # so that the method's own settings can be heard
+            solver = part_class(content["solver"]["name"] or "SGD")(lr=1.0)  # so that the method itself can be heard
         try:
             problems = build.made(Part(**content["algorithm"]), solver).problems()
         except _UNMADE:
@@ -151,21 +154,46 @@ class Checking:
         from tacit.learning.rate import rate_at
 
         for round in dict.fromkeys((0, rounds // 2, rounds - 1)):
-            lr = rate_at(rate, round)
-            if not 0 < lr < float("inf"):
+            try:
+                lr = rate_at(rate, round)
+            except UsageError as error:
+                self.add(("solver", "lr"), str(error))
+                return
+            if not lr > 0:
                 self.add(("solver", "lr"), f"lr is {lr!r} in round {round + 1} of {rounds}: it must stay above 0")
                 return
 
-    def _try(self, path: Path, kind: Any, values: Mapping[str, Any]) -> None:
-        """Builds `kind` to hear what it says about its values."""
+    def _class(
+        self,
+        path: Path,
+        kind: Any,
+        fields: Mapping[str, PlanField],
+        given: Mapping[str, Any],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Builds one of tacit's classes, as far as its values go. They take any value and report it."""
+        unfit = set(fields) - set(values)
+        needed = {n: given[n] for n in unfit if n in given and fields[n].default is MISSING}
+        self._try(path, kind, needed | {n: build.value(v) for n, v in values.items()}, unfit)
+
+    def _try(self, path: Path, kind: Any, values: Mapping[str, Any], unfit: set[str]) -> None:
+        """Builds `kind` to hear what it says about its values; those of `unfit` fields are reported already."""
         try:
             kind(**values)
         except UsageError as error:
             for problem in listed(error):
-                self._named(path, problem)
+                if not unfit & set(_words(problem)):
+                    self._named(path, problem)
+        except TypeError:  # a field that it needs is missing
+            if not unfit:
+                raise
 
     def _named(self, path: Path, problem: str) -> None:
         """A problem whose text names its field, mostly: it gets the place of the first field that it names."""
-        words = (word.strip(",:;'\"") for word in problem.replace("=", " ").split())
+        words = _words(problem)
         where = next(((*path, word) for word in words if (*path, word) in self.places), (*path, "name"))
         self.add(where, f"{'.'.join(path)}: {problem}")
+
+
+def _words(problem: str) -> list[str]:
+    return [word.strip(",:;'\"") for word in problem.replace("=", " ").split()]

@@ -52,7 +52,10 @@ class RunOptions(_Frozen):
     """How the run is carried out. None of this is part of the hash, for it does not change what is computed."""
 
     workers: int | None = Field(default=None, ge=1, description="clients trained at once; none takes every core")
-    engine: Literal["auto", "fused", "traced", "eager"] = Field(default="auto", description="how local steps are run")
+    engine: Literal["auto", "fused", "traced", "vmapped", "eager"] = Field(
+        default="auto", description="how local steps are run"
+    )
+    device: str = Field(default="cpu", description="cpu, or an accelerator such as cuda")
     checkpoint_every: int = Field(default=5, ge=1, description="rounds between checkpoints")
     evaluate_every: int = Field(default=1, ge=1, description="rounds between evaluations")
     compare: bool = Field(default=True, description="train pooled and local models to hold the result against")

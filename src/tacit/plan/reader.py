@@ -11,6 +11,7 @@ from tacit.errors import Problems, UsageError
 from tacit.plan.checking import Checking
 from tacit.plan.overlay import overlaid
 from tacit.plan.plan import VERSION, Plan
+from tacit.plan.remainder import conflicts
 from tacit.plan.section import Own
 from tacit.plan.toml import Path, lines_of
 
@@ -97,12 +98,10 @@ def settled(layers: Iterable[Given], scenario: Callable[[str], Own], *, name: st
         own = _scenario(given, scenario, checking)
         if own is not None:
             content = checking.document(overlaid(own.defaults(given), given), own)
-            if not checking.problems:
-                plan = Plan.model_validate(content)
-                for key, problem in own.problems(plan):
-                    checking.add(tuple(key.split(".")), problem)
+            for path, problem in conflicts(given, own, checking):
+                checking.add(path, problem)
         found.extend(checking.in_order())
-    return plan
+    return Plan.model_validate(content)
 
 
 def _scenario(given: Mapping[str, Any], scenario: Callable[[str], Own], checking: Checking) -> Own | None:

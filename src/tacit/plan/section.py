@@ -37,6 +37,19 @@ class Section:
         return {n: values[n] for n in fields_of(kind) if n in values and n not in self.without and n not in self.tables}
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """Entries of a plan, each sound alone, that do not go together.
+
+    Attributes:
+        keys: every entry that was looked at, as "selection.cohort"; the problem is reported at the first.
+        problem: what is wrong, and what to do.
+    """
+
+    keys: tuple[str, ...]
+    problem: str
+
+
 class Own(Protocol):
     """What a plan needs to know of a scenario. `given` holds the tables as they were written, unchecked."""
 
@@ -48,6 +61,6 @@ class Own(Protocol):
         """What a plan of this scenario is where the user says nothing: a document with at least `rounds`."""
         ...
 
-    def problems(self, plan: Any) -> list[tuple[str, str]]:
-        """What is wrong with a plan as a whole and can be seen without reading data: the key, and the problem."""
+    def problems(self, plan: Any) -> list[Conflict]:
+        """What is wrong with a plan as a whole and can be seen without reading data."""
         ...

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tacit.errors import DataError, Problems
 from tacit.learning.batches import Examples
-from tacit.population.population import Arrays, Int, Population, as_tensor, checked_ids, some
+from tacit.population.population import Arrays, Int, Population, as_tensor, checked_ids, some, widthless
 
 
 @dataclass(repr=False, eq=False)
@@ -36,6 +36,10 @@ class ArrayPopulation(Population):
     def of(cls, data: Mapping[Any, Arrays]) -> ArrayPopulation:
         """See `Population.from_arrays`."""
         with Problems("the population cannot be built", DataError) as problems:
+            given: object = data
+            if not isinstance(given, Mapping):
+                problems.add(f"data is a {type(data).__name__}: give a mapping {{client_id: (x, y)}}")
+                problems.raise_if_any()
             ids = checked_ids(list(data), problems)
             pairs = _tensors(data, problems)
         sizes = np.array([len(y) for _, y in pairs], dtype=np.int64)
@@ -73,6 +77,9 @@ class ArrayPopulation(Population):
                 found.append(f"{name} holds NaN or Inf in {len(rows)} examples of clients {names}: fill or drop them")
         return found
 
+    def _at_hand(self) -> tuple[Tensor, Tensor]:
+        return self.x, self.y
+
 
 def starts(sizes: Int) -> Int:
     """(N,) the first row of each client whose rows follow one another."""
@@ -86,7 +93,7 @@ def _tensors(data: Mapping[Any, Any], problems: Problems) -> list[tuple[Tensor, 
     for client, value in data.items():
         try:
             x, y = pair_of(value)
-        except (DataError, TypeError, ValueError) as error:
+        except DataError as error:
             problems.add(f"client {client!r}: {error}")
             continue
         if _fits(client, x, y, first, problems):
@@ -113,6 +120,9 @@ def _fits(client: object, x: Tensor, y: Tensor, first: tuple[Tensor, Tensor] | N
         return False
     if x.shape[0] != y.shape[0]:
         problems.add(f"client {client!r} has {len(x)} inputs and {len(y)} targets: give one target each")
+        return False
+    if empty := widthless(x):
+        problems.extend(f"client {client!r}: {what}" for what in empty)
         return False
     differing = [] if first is None else differences(x, y, first)
     problems.extend(f"client {client!r}: {what}, unlike the first client's: make them equal" for what in differing)

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tacit.checks import PATH, is_count, is_path, is_whole
 from tacit.errors import DataError, Problems, UsageError
 from tacit.learning.batches import Examples
 from tacit.population.arrays import differences, pair_of, starts
-from tacit.population.population import Arrays, Int, Population, checked_ids, some
+from tacit.population.population import Arrays, Int, Population, checked_ids, some, widthless
 
 # Deflate cannot shrink anything by more than this, so a member that claims more is not what it says it is.
 DEFLATE_LIMIT = 1032
@@ -41,12 +42,16 @@ class LazyPopulation(Population):
         cache_bytes: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
+        with Problems("the population cannot be loaded", UsageError) as problems:
+            given = f"sizes is a {type(sizes).__name__}: give a mapping {{client_id: number of examples}}"
+            problems.check(isinstance(sizes, Mapping), given)
+            problems.check(callable(load), f"load is {load!r}: give a function from a client's id to its (x, y)")
+            kept = f"cache_bytes is {cache_bytes!r}: give 0 (keep nothing) or a number of bytes"
+            problems.check(is_whole(cache_bytes, 0), kept)
         with Problems("the population cannot be built", DataError) as problems:
             self.ids = checked_ids(list(sizes), problems)
-            bad = [i for i, n in sizes.items() if not _is_size(n)]
+            bad = [i for i, n in sizes.items() if not is_count(n)]
             problems.check(not bad, f"the sizes of clients {some(bad)} are not whole numbers above 0: leave them out")
-        if cache_bytes < 0:
-            raise UsageError(f"cache_bytes is {cache_bytes!r}: give 0 (keep nothing) or a number of bytes")
         self.sizes = np.fromiter(sizes.values(), dtype=np.int64, count=len(sizes))
         self.dtype = dtype
         self._load, self._cache = load, _Cache(cache_bytes)
@@ -91,6 +96,8 @@ class LazyPopulation(Population):
             x, y = pair_of(self._load(client))
         except DataError as error:
             raise DataError(f"client {client!r}: {error}") from error
+        except MemoryError:  # of this machine, and not of the client
+            raise
         except Exception as error:  # the loader is the user's: whatever it raises concerns this client's data
             raise DataError(f"client {client!r} cannot be loaded: {type(error).__name__}: {error}") from error
         for name, column in (("x", x), ("y", y)):
@@ -99,14 +106,12 @@ class LazyPopulation(Population):
                 raise DataError(f"client {client!r}: {name} has {length} examples, and {n} were declared")
             if column.is_floating_point() and not bool(torch.isfinite(column).all()):
                 raise DataError(f"client {client!r}: {name} holds NaN or Inf: fill or drop those examples")
+        if empty := widthless(x):
+            raise DataError(f"client {client!r}: {empty[0]}")
         return self._cast(x), self._cast(y)
 
     def _cast(self, column: Tensor) -> Tensor:
         return column.to(self.dtype) if self.dtype is not None and column.is_floating_point() else column
-
-
-def _is_size(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and int(n) >= 1
 
 
 class _Cache:
@@ -155,8 +160,11 @@ class Folder:
             return arrays["x"], arrays["y"]
 
 
-def population_in(path: Path, *, cache_bytes: int = 0) -> Population:
+def population_in(folder: str | Path, *, cache_bytes: int = 0) -> Population:
     """See `Population.from_folder`."""
+    if not is_path(folder):
+        raise UsageError(f"the folder is {folder!r}: {PATH}")
+    path = Path(folder)
     if not path.is_dir():
         raise DataError(f"{str(path)!r} is not a folder: give one that holds a file <client id>.npz for each client")
     sizes: dict[str, int] = {}

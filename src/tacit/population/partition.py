@@ -7,16 +7,16 @@ one client, no client is left without, the same seed deals the same way, and a c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tacit import keys
+from tacit.checks import count, is_whole, make_plain, offers, positive, truth
 from tacit.errors import DataError, Problems, UsageError
 from tacit.population.arrays import ArrayPopulation
-from tacit.population.population import Int, Population, as_tensor, checked_ids, some
+from tacit.population.population import Int, Population, as_tensor, checked_ids, some, widthless
 
 TRIES = 1000
 # Below this, proportions are too coarse to be scaled up to a sum of one.
@@ -51,8 +51,9 @@ class _Counted:
 
     def __post_init__(self) -> None:
         with Problems(f"{type(self).__name__} cannot be built", UsageError) as problems:
-            problems.check(_counts(self.clients), f"clients is {self.clients!r}: give a whole number, at least 1")
+            problems.extend(count("clients", self.clients))
             self._check(problems)
+        make_plain(self)
 
     def _check(self, problems: Problems) -> None:
         """Records what is wrong with the other fields."""
@@ -90,7 +91,7 @@ class Shards(_Counted):
     per_client: int = 2
 
     def _check(self, problems: Problems) -> None:
-        problems.check(_counts(self.per_client), f"per_client is {self.per_client!r}: give at least 1 shard")
+        problems.extend(count("per_client", self.per_client))
 
     def split(self, labels: NDArray[Any], seed: int) -> list[Int]:
         """See `Partitioner.split`; labels are (n,)."""
@@ -125,8 +126,8 @@ class Dirichlet(_Counted):
     balanced: bool = True
 
     def _check(self, problems: Problems) -> None:
-        problems.check(_positive(self.alpha), f"alpha is {self.alpha!r}: give a positive, finite number")
-        problems.check(_counts(self.minimum), f"minimum is {self.minimum!r}: give at least 1")
+        problems.extend(positive("alpha", self.alpha) + count("minimum", self.minimum))
+        problems.extend(truth("balanced", self.balanced))
 
     def split(self, labels: NDArray[Any], seed: int) -> list[Int]:
         """See `Partitioner.split`; labels are (n,) classes."""
@@ -186,9 +187,8 @@ class Quantity(_Counted):
         both = f"alpha={self.alpha!r} and sigma={self.sigma!r}: give exactly one of them"
         problems.check((self.alpha is None) != (self.sigma is None), both)
         for name, value in (("alpha", self.alpha), ("sigma", self.sigma)):
-            good = value is None or _positive(value)
-            problems.check(good, f"{name} is {value!r}: give a positive, finite number")
-        problems.check(_counts(self.minimum), f"minimum is {self.minimum!r}: give at least 1")
+            problems.extend([] if value is None else positive(name, value))
+        problems.extend(count("minimum", self.minimum))
 
     def split(self, labels: NDArray[Any], seed: int) -> list[Int]:
         """See `Partitioner.split`."""
@@ -218,7 +218,11 @@ class ByColumn:
 
     def __post_init__(self) -> None:
         with Problems("ByColumn cannot be built", DataError) as problems:
-            column = np.asarray(self.values)
+            try:
+                column = np.asarray(self.values)
+            except ValueError as error:
+                problems.add(f"values are no column ({error}): give one for each example")
+                return
             one_each = column.ndim == 1 and len(column) > 0
             if not problems.check(one_each, f"values have the shape {column.shape}: give one for each example"):
                 return
@@ -242,12 +246,17 @@ class ByColumn:
 
 def population_by(x: Any, y: Any, by: Partitioner, seed: int) -> Population:
     """See `Population.partition`."""
+    with Problems("the data cannot be partitioned", UsageError) as problems:
+        usable = offers(by, "split", "ids")
+        problems.check(usable, f"by is {by!r}: give a partitioner, such as tacit.IID(10) or tacit.Dirichlet(10, 0.5)")
+        problems.check(is_whole(seed), f"seed is {seed!r}: give a whole number")
     with Problems("the data cannot be partitioned", DataError) as problems:
         inputs, target = as_tensor(x), as_tensor(y)
         lengths = [column.shape[0] if column.dim() else 0 for column in (inputs, target)]
         same = lengths[0] == lengths[1]
         problems.check(same, f"there are {lengths[0]} inputs and {lengths[1]} targets: give one target each")
         problems.check(lengths[0] > 0, "there are no examples: give at least one")
+        problems.extend(widthless(inputs))
     parts = by.split(target.numpy(), seed)
     sizes = np.array([len(part) for part in parts], dtype=np.int64)
     return ArrayPopulation.gathered(by.ids(), inputs, target, np.concatenate(parts), sizes)
@@ -257,14 +266,6 @@ def _flat(labels: NDArray[Any]) -> NDArray[Any]:
     if labels.ndim != 1:
         raise UsageError(f"labels are {labels.shape}: this partitioner needs one label an example; use IID or Quantity")
     return labels
-
-
-def _counts(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and int(value) >= 1
-
-
-def _positive(value: float) -> bool:
-    return isfinite(value) and value > 0
 
 
 def _distinct(column: NDArray[Any]) -> list[Any]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Int = NDArray[np.int64]
 Arrays = tuple[Any, Any]
 SHOWN = 5
+NOT_REAL = "are not real numbers: give real and imaginary parts as columns"
 
 
 class Population(ABC):
@@ -86,12 +88,30 @@ class Population(ABC):
         """Everything that is visibly wrong with the data, each with the clients it concerns."""
         return []
 
-    def fingerprint(self) -> str:
-        """A short digest of ids and sizes, by which a resumed run recognises its population."""
-        from hashlib import sha256
-
+    def roster(self) -> str:
+        """A short digest of ids and sizes."""
         text = "\x1e".join(f"{i}\x1f{n}" for i, n in zip(self.ids, self.sizes.tolist(), strict=True))
-        return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def fingerprint(self) -> str:
+        """A short digest of ids, sizes and examples, by which a resumed run recognises its population.
+
+        Of a population that is loaded on demand only the first client's examples are in it. It is computed once for
+        each object: a second or two for each GB in memory.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = blake2b(self.roster().encode(), digest_size=8)
+        for column in self._at_hand():
+            digest.update(f"{column.dtype} {tuple(column.shape)}".encode())
+            digest.update(column.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def _at_hand(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets that are cheap to reach: of the first client, or of all."""
+        return self.examples(np.array([0])).of(0)
 
     @staticmethod
     def from_arrays(data: Mapping[Any, Arrays]) -> Population:
@@ -137,7 +157,7 @@ class Population(ABC):
         """
         from tacit.population.lazy import population_in
 
-        return population_in(Path(path), cache_bytes=cache_bytes)
+        return population_in(path, cache_bytes=cache_bytes)
 
     @staticmethod
     def from_table(
@@ -206,19 +226,47 @@ def as_tensor(values: Any) -> Tensor:
     Raises:
         DataError: values that are not real numbers.
     """
-    tensor = values.detach() if isinstance(values, Tensor) else _from_numpy(np.asarray(values))
+    tensor = values.detach() if isinstance(values, Tensor) else _from_numpy(values)
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else f"{tensor.layout}"
+        raise DataError(f"values are a {kind.removeprefix('torch.')} tensor: give a dense one that holds its values")
     if tensor.is_complex():
-        raise DataError(f"values of type {tensor.dtype} are not real numbers: give real and imaginary parts as columns")
+        raise DataError(f"values of type {tensor.dtype} {NOT_REAL}")
     if tensor.dtype in (torch.float16, torch.bfloat16):
         tensor = tensor.float()
+    elif tensor.dtype == torch.uint64:
+        tensor = _signed(tensor)
     elif not tensor.is_floating_point() and tensor.dtype not in (torch.int64, torch.bool):
         tensor = tensor.long()
     return tensor.contiguous()
 
 
-def _from_numpy(array: NDArray[Any]) -> Tensor:
-    if array.dtype.kind not in "biufc":
+def widthless(x: Tensor) -> list[str]:
+    """A problem where there are examples, and no number in them."""
+    if x.numel() or not x.dim() or not x.shape[0]:
+        return []
+    return [f"x has the shape {tuple(x.shape)}, without a number: give every example at least one"]
+
+
+def _signed(tensor: Tensor) -> Tensor:
+    """uint64 as int64, where its values allow it."""
+    signed = tensor.long()
+    if bool((signed < 0).any()):
+        raise DataError("values of type uint64 reach 2**63 or more, beyond int64: number them anew from 0")
+    return signed
+
+
+def _from_numpy(values: Any) -> Tensor:
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"values are no array of numbers ({error}): give rows of equal length") from None
+    if array.dtype.kind == "c":
+        raise DataError(f"values of type {array.dtype} {NOT_REAL}")
+    if array.dtype.kind not in "biuf":
         raise DataError(f"values of type {array.dtype} are not numbers: turn text into class numbers, dates into spans")
+    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize:
+        array = array.astype(np.float64)  # torch has no wider type
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     # A tensor cannot be read-only, so what may not be written to is copied.
     return torch.from_numpy(np.ascontiguousarray(native) if native.flags.writeable else native.copy(order="C"))

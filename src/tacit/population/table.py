@@ -7,7 +7,7 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from tacit.errors import DataError, Problems
+from tacit.checks import PATH, is_path
+from tacit.errors import DataError, Problems, UsageError
 from tacit.population.arrays import ArrayPopulation
 from tacit.population.population import Int, as_tensor, checked_ids, some
 
@@ -79,15 +80,33 @@ def population_of(
     table: str | Path | pd.DataFrame, *, client: str, target: str | Sequence[str], features: Sequence[str] | None
 ) -> ArrayPopulation:
     """See `Population.from_table`."""
-    single = isinstance(target, str)
-    named = None if features is None else (features,) if isinstance(features, str) else tuple(features)
-    roles = Roles(client, (str(target),) if single else tuple(target), named, single)
+    targets, named = _names(target), None if features is None else _names(features)
+    with Problems("no population can be built", UsageError) as problems:
+        known = is_path(table) or isinstance(table, pd.DataFrame)
+        problems.check(known, f"the table is a {type(table).__name__}: {PATH}, or a pandas DataFrame")
+        problems.check(_is_name(client), f"client is {client!r}: give the name of one column")
+        for role, given, names in (("target", target, targets), ("features", features, named)):
+            good = names is not None or (role == "features" and given is None)
+            problems.check(good, f"{role} is {given!r}: give the name of a column, or a list of names")
+    roles = Roles(client, targets or (), named, single=isinstance(target, str))
     if isinstance(table, pd.DataFrame):
         roles, frame = roles.among(list(table.columns)), table
     else:
         roles, frame = _read(Path(table), roles)
     title = "the table" if isinstance(table, pd.DataFrame) else repr(str(table))
     return _Converter(frame, roles).population(f"no population can be built from {title}")
+
+
+def _names(given: Any) -> tuple[str, ...] | None:
+    """The columns that are meant by one name or several; None where it is neither."""
+    if isinstance(given, str):
+        return (given,)
+    names = tuple(given) if isinstance(given, Iterable) else (None,)
+    return names if all(map(_is_name, names)) else None
+
+
+def _is_name(name: Any) -> bool:
+    return name is not None and isinstance(name, Hashable)
 
 
 class _Converter:
@@ -107,7 +126,11 @@ class _Converter:
                 problems.add(f"column {self.roles.client!r} names no client in {_rows(blank)}: drop or name them")
             x = [self._number(c, "feature", problems) for c in self.roles.features or ()]
             y = self._targets(problems)
-            codes, values = pd.factorize(self.clients)
+            try:
+                codes, values = pd.factorize(self.clients)
+            except TypeError as error:
+                problems.add(f"column {self.roles.client!r} names no clients ({error}): give text or numbers in it")
+                problems.raise_if_any()
             ids = checked_ids(list(values), problems)
         order = np.argsort(codes, kind="stable").astype(np.int64)
         sizes = np.bincount(codes, minlength=len(ids)).astype(np.int64)

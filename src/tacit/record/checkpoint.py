@@ -17,11 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tacit.checks import is_whole
 from tacit.errors import StorageError
+from tacit.record.rows import row_problems
 
 PREFIX = "checkpoint-"
 KEPT = 2
-VERSION = 1
+VERSION = 2
+REMEDY = "Remove it to go on from the one before it, if there is one"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Checkpoint:
     Attributes:
         round: how many rounds are done.
         tensors: server state, stages' state, buffers and client memory, by name.
-        state: everything else, as JSON values.
+        state: everything else, as JSON values; always with the "rows" so far and the name of the "engine".
     """
 
     round: int
@@ -66,6 +69,9 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
             f"the checkpoint of round {checkpoint.round} cannot be written to {folder}: {error}. "
             "Free some space there; the run can then be resumed from its last checkpoint"
         ) from error
+    except BaseException:  # an interrupt leaves no half of a checkpoint behind
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     for old in found(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -93,22 +99,28 @@ def read(path: Path) -> Checkpoint:
     """Reads one checkpoint.
 
     Raises:
-        StorageError: it is missing, truncated, or of another version.
+        StorageError: it is missing, truncated, damaged, or of another version.
     """
     try:
         state = json.loads((path / "state.json").read_text())
         tensors = load_file(path / "tensors.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise StorageError(
-            f"the checkpoint {path} cannot be read: {error}. Remove it to go on from the one before it, if there is one"
-        ) from error
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise StorageError(f"the checkpoint {path} cannot be read: {error}. {REMEDY}") from error
     version = state.get("version") if isinstance(state, dict) else None
     if version != VERSION:
         raise StorageError(
             f"the checkpoint {path} has version {version!r}, and this tacit reads {VERSION}: "
             "go on with the tacit that wrote it"
         )
-    return Checkpoint(int(state.pop("round")), tensors, state)
+    round, rows = state.pop("round", None), state.get("rows")
+    found = row_problems(rows)
+    if not found and (not is_whole(round, 0) or len(rows) != round):
+        found.append(f"it is of round {round!r} and has the records of {len(rows)}")
+    if not isinstance(state.get("engine"), str):
+        found.append("it does not name the engine of the run")
+    if found:
+        raise StorageError(f"the checkpoint {path} is damaged: {'; '.join(found)}. {REMEDY}")
+    return Checkpoint(round, tensors, state)
 
 
 def flush(path: Path) -> None:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tacit.errors import StorageError, UsageError
+from tacit.errors import DamagedFile, StorageError, UsageError
 from tacit.record.result import Result
 
 PLAN, RESULT, MODEL, HISTORY, REPORT, FACTS = (
@@ -57,6 +58,11 @@ class RunFolder:
         return self.path / MODEL
 
     @property
+    def resuming(self) -> str:
+        """The command that goes on with this run, as it can be pasted into a shell."""
+        return command("resume", self.path)
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended and everything is written."""
         return (self.path / RESULT).is_file()
@@ -72,22 +78,29 @@ class RunFolder:
         """The result.
 
         Raises:
+            DamagedFile: it is there, and is not what was written.
             StorageError: there is none, or it cannot be read.
         """
-        return Result.of(self.text(RESULT), str(self.path / RESULT))
+        try:
+            return Result.of(self.text(RESULT), str(self.path / RESULT))
+        except DamagedFile as error:
+            raise DamagedFile(f"{error}\n`{self.resuming}` makes it anew from the last checkpoint") from None
 
     def text(self, name: str) -> str:
         """The content of one of the folder's text files.
 
         Raises:
+            DamagedFile: it is no text, or far too long.
             StorageError: it cannot be read.
         """
         path = self.path / name
         try:
             if path.stat().st_size > LARGEST:
-                raise StorageError(f"{path} has {path.stat().st_size:,} bytes: this is not a file that tacit wrote")
+                raise DamagedFile(f"{path} is damaged: it has {path.stat().st_size:,} bytes, and tacit writes few")
             return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise DamagedFile(f"{path} is damaged: it is no text ({error})") from error
+        except OSError as error:
             raise StorageError(f"{path} cannot be read: {error}") from error
 
     def write(self, name: str, text: str) -> None:
@@ -101,9 +114,16 @@ class RunFolder:
         save_text(self.path / name, text)
 
     def model_sha256(self) -> str:
-        """sha256 of the model file."""
-        with self.model.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        """sha256 of the model file.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        try:
+            with self.model.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise StorageError(f"{self.model} cannot be read: {error}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -138,6 +158,11 @@ class RunFolder:
             self.path.rmdir()
 
 
+def command(verb: str, path: Path | str) -> str:
+    """A command of tacit on a path, as it can be pasted into a shell."""
+    return f"tacit {verb} {shlex.quote(str(path))}"
+
+
 def claim(path: Path, *, overwrite: bool = False) -> RunFolder:
     """A folder for a new run: one that does not exist, is empty, or holds a run that may be overwritten.
 
@@ -169,9 +194,7 @@ def _check_replaceable(folder: RunFolder, overwrite: bool) -> None:
         return
     if folder.finished:
         raise UsageError(f"{folder.path} holds a finished run: give another folder with --out, or --overwrite")
-    raise UsageError(
-        f"{folder.path} holds an unfinished run: go on with `tacit resume {folder.path}`, or give --overwrite"
-    )
+    raise UsageError(f"{folder.path} holds an unfinished run: go on with `{folder.resuming}`, or give --overwrite")
 
 
 def default_path(scenario: str, plan_hash: str, now: datetime) -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tacit.errors import StorageError
+from tacit.checks import is_whole
+from tacit.errors import DamagedFile, Problems, StorageError
 
 VERSION = 1
+SHOWN = 60  # characters of a wrong value
 Scores = dict[str, float | None]
 Table = dict[str, Scores | None]
 Intervals = dict[str, tuple[float, float]]
@@ -25,7 +28,7 @@ class DataFacts(_Model):
 
     source: str = Field(description="what the data are, in words")
     synthetic: bool = Field(description="true if the data come from a generator and no person made them")
-    fingerprint: str = Field(description="a digest of the clients' ids and numbers of examples")
+    fingerprint: str = Field(description="a digest of the clients' ids, numbers of examples and examples")
     notes: list[str] = Field(description="what was done to the data on the way in, in sentences")
 
 
@@ -40,12 +43,16 @@ class Result(_Model):
     seed: int = Field(description="of every draw")
     rounds: int = Field(description="rounds done")
     rounds_planned: int = Field(description="rounds that the plan allows")
+    kept_round: int | None = Field(
+        default=None, description="round after which the model was as it is here: the last, or the best (Patience)"
+    )
     ended: str = Field(description="why the run ended, in words")
     seconds: float = Field(description="seconds that the rounds took, evaluation in between included")
     seconds_by_phase: dict[str, float] = Field(description="the same by phase of a round")
     clients: int = Field(description="clients that may take part in a round (N)")
     parameters: int = Field(description="trained parameters of the model (d)")
-    engine: str = Field(description="how local steps were run: fused, traced or eager")
+    engine: str = Field(description="how local steps were run: fused, traced, vmapped or eager")
+    device: str = Field(default="cpu", description="where local steps were run: cpu, or an accelerator")
     workers: int = Field(description="clients trained at once")
     dtype: str = Field(description="floating-point type of the parameters")
     bytes_down_per_client: int = Field(description="bytes one client receives in a round in which it takes part")
@@ -55,7 +62,7 @@ class Result(_Model):
     set_aside: int = Field(description="reports that were set aside, in all rounds; history.csv has the reasons")
     loss: float | None = Field(description="training loss of the last round, mean over the cohort")
     metrics: Scores = Field(description="the final model on the test part of the clients that took part")
-    validation: Scores = Field(description="the last measures on the validation part, as watched during the run")
+    validation: Scores = Field(description="the last measures on the validation part up to kept_round")
     comparison: Table = Field(
         description="on the same test part: federated (equal to metrics), pooled, local and the naive methods; "
         "null for a method that the data do not allow (markov and most_recent without time) or that was not asked for "
@@ -78,15 +85,33 @@ class Result(_Model):
         """Reads result.json.
 
         Raises:
-            StorageError: it is not one, or is of another version.
+            DamagedFile: it is not one; with everything that is wrong.
+            StorageError: it is of another version.
         """
         try:
             content = json.loads(text)
-            if isinstance(content, dict) and content.get("version") != VERSION:
-                raise StorageError(f"{name} is of version {content.get('version')!r}: this tacit reads {VERSION}")
+        except (ValueError, RecursionError) as error:
+            raise DamagedFile(f"{name} is damaged: it is not JSON ({error})") from None
+        with Problems(f"{name} is damaged", DamagedFile) as problems:
+            problems.check(isinstance(content, dict), "it is no table of results")
+        version = content.get("version")
+        if is_whole(version) and version != VERSION:
+            raise StorageError(f"{name} is of version {version}: this tacit reads {VERSION}")
+        try:
             return Result.model_validate(content)
-        except (ValueError, ValidationError, RecursionError) as error:
-            raise StorageError(f"{name} is not the result of a run: {error}") from error
+        except ValidationError as error:
+            with Problems(f"{name} is damaged", DamagedFile) as problems:
+                problems.extend(map(_wrong, error.errors(include_url=False)))
+            raise AssertionError("a validation error lists something") from error
+
+
+def _wrong(found: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with one entry, in our words."""
+    place = ".".join(map(str, found["loc"]))
+    if found["type"] == "missing":
+        return f"{place} is missing"
+    text, fault = repr(found["input"]), found["msg"].lower().replace("input should", "it should")
+    return f"{place} is {text if len(text) <= SHOWN else text[:SHOWN] + '...'}: {fault}"
 
 
 def finite(value: Any) -> Any:

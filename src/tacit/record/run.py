@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tacit.checks import PATH, count, is_path
 from tacit.errors import Problems, StorageError, UsageError
+from tacit.population.population import as_tensor
 from tacit.record import checkpoint
+from tacit.record.rows import row_problems
 
 if TYPE_CHECKING:
     import pandas
@@ -68,19 +71,41 @@ class Run:
         return self.module.eval()
 
     def predict(self, x: Any, batch_size: int = 1024) -> Tensor:
-        """The model's output for `x` (R, ...), computed in batches without gradients."""
-        model = self.model
+        """The model's output for `x` (R, ...), computed in batches without gradients.
+
+        Raises:
+            DataError: `x` is no array of numbers.
+            UsageError: the model does not take inputs of that shape or type, or the run has no model.
+        """
+        model, inputs = self.model, as_tensor(x)
         dtype = next(p.dtype for p in model.parameters())
-        inputs = torch.as_tensor(x)
         inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs
-        with torch.no_grad():
-            return torch.cat([model(part) for part in torch.split(inputs, batch_size)])
+        with Problems("nothing can be predicted", UsageError) as problems:
+            problems.check(inputs.dim() > 0, f"x is the number {x!r}: give rows of inputs, (R, ...)")
+            problems.extend(count("batch_size", batch_size))
+        try:
+            with torch.no_grad():
+                return torch.cat([model(part) for part in torch.split(inputs, int(batch_size))])
+        except Exception as error:  # whatever the user's model raises on these inputs is the finding
+            shape = f"x {tuple(inputs.shape)} {inputs.dtype}"
+            raise UsageError(f"the model fails on {shape}: {error}. Give inputs like those it learned from") from error
 
     def report(self, path: str | Path) -> Path:
-        """Writes one self-contained HTML file with plots and tables, readable offline. Returns its path."""
+        """Writes one self-contained HTML file with plots and tables, readable offline. Returns its path.
+
+        Raises:
+            UsageError: `path` is none, or is a folder.
+            StorageError: no space, no permission.
+        """
         from tacit.record.report import write
 
-        return write(self, Path(path))
+        file = _path(path)
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder: give a file, such as {file / 'report.html'}")
+        try:
+            return write(self, file)
+        except OSError as error:
+            raise StorageError(f"{file} cannot be written: {error}") from error
 
     def save(self, folder: str | Path) -> Path:
         """Writes `model.safetensors`, `history.csv` and `run.json` into `folder`, each atomically.
@@ -88,7 +113,7 @@ class Run:
         Raises:
             StorageError: no space, no permission.
         """
-        folder = Path(folder)
+        folder = _path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,18 +129,32 @@ class Run:
         """Reads what `save` wrote. Give `model` to have `run.model` and `run.predict`; no code is ever loaded.
 
         Raises:
-            StorageError: files that are missing, truncated or of another version.
+            UsageError: `model` is none.
+            StorageError: files that are missing, truncated, damaged or of another version.
         """
-        folder = Path(folder)
+        folder, given = _path(folder), model
+        if given is not None and not isinstance(given, nn.Module):
+            raise UsageError(f"model is {model!r}: give a torch.nn.Module, as it was before the training")
         with Problems(f"{folder} is not a saved run", StorageError) as problems:
             for name in ("model.safetensors", "run.json"):
                 problems.check((folder / name).is_file(), f"{folder / name} is missing")
+        path = folder / "run.json"
         try:
-            content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{folder / 'run.json'} cannot be read: {error}") from error
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise StorageError(f"{path} cannot be read: {error}") from error
         if not isinstance(content, dict) or content.get("version") != VERSION:
-            raise StorageError(
-                f"{folder / 'run.json'} is not of version {VERSION}: read it with the tacit that wrote it"
-            )
-        return Run(checkpoint.load_tensors(folder / "model.safetensors"), content["rows"], content["facts"], model)
+            raise StorageError(f"{path} is not of version {VERSION}: read it with the tacit that wrote it")
+        rows: Any = content.get("rows")
+        facts: Any = content.get("facts")
+        with Problems(f"{path} is damaged: bring back a copy of the run", StorageError) as problems:
+            problems.extend(row_problems(rows))
+            known = isinstance(facts, dict) and isinstance(facts.get("engine"), str)
+            problems.check(known, "its facts do not name the engine of the run")
+        return Run(checkpoint.load_tensors(folder / "model.safetensors"), rows, facts, model)
+
+
+def _path(path: str | Path) -> Path:
+    if not is_path(path):
+        raise UsageError(f"the path is {path!r}: {PATH}")
+    return Path(path)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tacit.learning.task import Task
-    from tacit.plan import Plan, Section
+    from tacit.plan import Conflict, Plan, Section
     from tacit.population.population import Population
 
 Scores = dict[str, float]
@@ -140,7 +140,7 @@ class Scenario(Protocol):
         """See `tacit.plan.Own`."""
         ...
 
-    def problems(self, plan: Any) -> list[tuple[str, str]]:
+    def problems(self, plan: Any) -> list[Conflict]:
         """See `tacit.plan.Own`."""
         ...
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tacit import keys
+from tacit.checks import is_count, make_plain
 
 Int = NDArray[np.int64]
 
@@ -71,10 +72,12 @@ class Uniform:
 
     cohort: int
 
+    def __post_init__(self) -> None:
+        make_plain(self)
+
     def problems(self, clients: int) -> list[str]:
         """A cohort below 1 or above the population."""
-        cohort: Any = self.cohort
-        if isinstance(cohort, int | np.integer) and 1 <= cohort <= clients:
+        if is_count(self.cohort) and self.cohort <= clients:
             return []
         return [f"the cohort is {self.cohort!r} of {clients} clients: give a whole number from 1 to {clients}"]
 

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 
-LARGEST = 16
+LARGEST = 32
 """Most clients in a block: enough to make the cost of handing it out small."""
 BYTES = 64 * 2**20
 """Most memory that a block's reports may take, in bytes."""
-BLOCKS = 32
-"""A cohort gives at least this many blocks where it can, so that the last ones balance the workers."""
+BLOCKS = 16
+"""A cohort gives at least this many blocks where it can, so that many workers find work."""
+FINE = 4
+"""The last blocks are this much smaller than the others, and as many clients as in this many large blocks are in them:
+so workers end together."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,14 @@ def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None, m
         most: clients in a block, for engines that train a whole block at once; None for those that go one by one.
     """
     order = np.lexsort((clients, -work))
-    one_by_one = np.clip(len(clients) // BLOCKS, 1, min(LARGEST, max(BYTES // max(report_bytes, 1), 1)))
-    size = int(one_by_one if most is None else min(most, max(len(clients), 1)))
-    groups = [order[i : i + size] for i in range(0, len(order), size)]
+    starts = _starts(len(clients), report_bytes) if most is None else np.arange(0, len(clients), max(most, 1))
+    groups = np.split(order, starts[1:]) if len(order) else []
     return [Block(clients[g], None if budget is None else budget[g]) for g in groups]
+
+
+def _starts(count: int, report_bytes: int) -> Int:
+    """Where blocks of clients begin: large ones, then small ones."""
+    size = int(np.clip(count // BLOCKS, 1, min(LARGEST, max(BYTES // max(report_bytes, 1), 1))))
+    fine = max(size // FINE, 1)
+    turn = -(-max(count - FINE * size, 0) // size) * size  # the last large block is a whole one
+    return np.concatenate([np.arange(0, turn, size), np.arange(turn, count, fine)]).astype(np.int64)

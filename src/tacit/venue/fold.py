@@ -1,8 +1,8 @@
-"""Folding block sums in block order, with few of them pending: the reason why workers change no bit."""
+"""Folding block sums in one fixed binary tree: the reason why workers change no bit, and why few sums have to wait."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,42 +31,51 @@ class Total:
     seconds: float = 0.0
 
 
-@dataclass
 class Fold:
-    """Adds block sums in the order of their numbers, whatever order they arrive in."""
+    """Adds block sums, whatever order they arrive in, always as the same tree of pairs.
 
-    size: int
-    total: Tensor = field(init=False)
-    _next: int = 0
-    _pending: dict[int, BlockSum] = field(default_factory=dict)
-    _counted: list[Int] = field(default_factory=list)
-    _set_aside: list[SetAside] = field(default_factory=list)
-    _seconds: float = 0.0
+    Blocks 2i and 2i+1 are added as soon as both are there, then pairs of pairs, and so on; which numbers are added to
+    which follows from the blocks' numbers alone. With W workers about W log2(B) of B sums wait at most, even if the
+    first block takes longer than all others together.
 
-    def __post_init__(self) -> None:
-        self.total = torch.zeros(self.size, dtype=torch.float64)
+    Args:
+        size: length m of a sum.
+    """
 
-    def add(self, number: int, block: BlockSum) -> None:
-        """Takes the sum of block `number`, and folds every sum whose turn has come.
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._waiting: dict[tuple[int, int], Tensor] = {}
+        self._blocks: dict[int, BlockSum] = {}
 
-        The memory of `block.total` may be used again after this: a sum that has to wait is copied.
+    def add(self, number: int, block: BlockSum) -> list[Tensor]:
+        """Takes the sum of block `number`; the memory of `block.total` is the fold's own from here on.
+
+        Returns:
+            The memory of sums that were added to others: free to be used again.
         """
-        if number != self._next:
-            self._pending[number] = replace(block, total=block.total.clone())
-            return
-        self._fold(block)
-        while self._next in self._pending:
-            self._fold(self._pending.pop(self._next))
+        self._blocks[number] = replace(block, total=block.total[:0])
+        total, level, free = block.total, 0, list[Tensor]()
+        while (sibling := self._waiting.pop((level, number ^ 1), None)) is not None:
+            sibling.add_(total)
+            free.append(total)
+            total, level, number = sibling, level + 1, number // 2
+        self._waiting[level, number] = total
+        return free
 
-    def _fold(self, block: BlockSum) -> None:
-        self.total.add_(block.total)
-        self._counted.append(block.counted)
-        self._set_aside.extend(block.set_aside)
-        self._seconds += block.seconds
-        self._next += 1
+    @property
+    def waiting(self) -> int:
+        """How many sums wait for their sibling."""
+        return len(self._waiting)
 
     def result(self) -> Total:
         """The total over all blocks."""
-        assert not self._pending, "a block sum is missing"
-        counted = np.concatenate(self._counted) if self._counted else np.empty(0, dtype=np.int64)
-        return Total(self.total, counted, self._set_aside, self._seconds)
+        count = len(self._blocks)
+        complete = all(k in self._blocks for k in range(count))
+        assert complete and self.waiting == count.bit_count(), "a block sum is missing"
+        blocks = [self._blocks[k] for k in range(count)]
+        total = torch.zeros(self.size, dtype=torch.float64)
+        for part in (self._waiting[place] for place in sorted(self._waiting)):  # the smallest trees, at the end, first
+            total.add_(part)
+        counted = np.concatenate([b.counted for b in blocks]) if blocks else np.empty(0, dtype=np.int64)
+        set_aside = [a for b in blocks for a in b.set_aside]
+        return Total(total, counted, set_aside, sum(b.seconds for b in blocks))

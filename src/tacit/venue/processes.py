@@ -24,16 +24,51 @@ from tacit.venue.block import Block
 from tacit.venue.fold import Fold, Total
 from tacit.venue.work import BlockSum, LocalTraining, Worker
 
+SPARE = 8
+"""Sums that may wait for others, besides those that workers write."""
+
 
 def available() -> bool:
-    """Whether processes can be forked here."""
-    return hasattr(os, "fork") and os.uname().sysname == "Linux"
+    """Whether processes can be forked here. A daemonic one, such as a worker of `multiprocessing.Pool`, may not."""
+    return hasattr(os, "fork") and os.uname().sysname == "Linux" and not multiprocessing.current_process().daemon
 
 
 def _shared(size: int, dtype: torch.dtype) -> Tensor:
     """A zero vector in memory that forked processes share."""
     width = torch.empty(0, dtype=dtype).element_size()
     return torch.frombuffer(mmap.mmap(-1, max(size, 1) * width), dtype=dtype, count=max(size, 1))[:size]
+
+
+class Sheets:
+    """Shared memory for the sums of blocks, known to every worker by number. Pages are taken when they are written."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._sheets = [_shared(size, torch.float64) for _ in range(count)]
+        self._number = {sheet.data_ptr(): k for k, sheet in enumerate(self._sheets)}
+        self.clear()
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self._sheets[number]
+
+    def clear(self) -> None:
+        """All are free."""
+        self._free = list(range(len(self._sheets)))
+
+    def take(self) -> int:
+        """A free one; the one that was put back last, for its pages are there."""
+        return self._free.pop()
+
+    def lift(self, number: int) -> Tensor:
+        """What was written on it. Where no other is free it is copied, so that work goes on."""
+        if self._free:
+            return self._sheets[number]
+        self._free.append(number)
+        return self._sheets[number].clone()
+
+    def put(self, total: Tensor) -> None:
+        """Gives back what `lift` gave."""
+        if total.data_ptr() in self._number:
+            self._free.append(self._number[total.data_ptr()])
 
 
 def _told(error: Exception) -> tuple[type[TacitError], str, str]:
@@ -52,22 +87,20 @@ class Processes:
     def __init__(self, work: LocalTraining, workers: int) -> None:
         self.work, self.workers = work, workers
         self._down = _shared(work.down.size, work.task.dtype)
-        size = work.chain.layout.size
-        self._out = [(_shared(size, torch.float64), _shared(size, torch.float64)) for _ in range(workers)]
-        self._side = [0] * workers
+        self._sheets = Sheets(2 * workers + SPARE, work.chain.layout.size)
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
         context = multiprocessing.get_context("fork")
-        for out in self._out:
+        for _ in range(workers):
             mine, theirs = context.Pipe()
-            child = context.Process(target=self._serve, args=(theirs, out, [*self._pipes, mine]), daemon=True)
+            child = context.Process(target=self._serve, args=(theirs, [*self._pipes, mine]), daemon=True)
             child.start()
             theirs.close()
             self._pipes.append(mine)
             self._processes.append(child)
 
-    def _serve(self, pipe: Connection, out: tuple[Tensor, Tensor], others: list[Connection]) -> None:
-        """A worker's life: until the pipe closes, take a block, train it, leave its sum on one side of `out`."""
+    def _serve(self, pipe: Connection, others: list[Connection]) -> None:
+        """A worker's life: until the pipe closes, take a block, train it, leave its sum on the sheet named."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for other in others:
             other.close()
@@ -76,13 +109,13 @@ class Processes:
         hands: Worker | None = None
         while True:
             try:
-                number, block, slots, round, side = pipe.recv()
+                number, block, slots, round, sheet = pipe.recv()
             except (EOFError, OSError):
                 return
             try:
                 hands = hands or Worker(self.work)
                 self.work.memory.tell(block.clients, slots)
-                done = hands.run(block, self._down, round, out[side])
+                done = hands.run(block, self._down, round, self._sheets[sheet])
                 pipe.send((number, done.counted, done.set_aside, done.seconds))
             except BrokenPipeError:  # the parent has given up the round
                 return
@@ -96,27 +129,30 @@ class Processes:
         """See `Venue.sum`."""
         self._down.copy_(down)
         fold, queue = Fold(self.work.chain.layout.size), iter(enumerate(blocks))
-        busy: dict[Connection, int] = {}
+        self._sheets.clear()
+        busy: dict[Connection, tuple[int, int]] = {}
 
         def hand_out(worker: int) -> None:
             number, block = next(queue, (-1, None))
             if block is not None:
-                pipe = self._pipes[worker]
+                pipe, sheet = self._pipes[worker], self._sheets.take()
                 try:
-                    pipe.send((number, block, self.work.memory.slots_of(block.clients), round, self._side[worker]))
+                    pipe.send((number, block, self.work.memory.slots_of(block.clients), round, sheet))
                 except OSError:
                     raise self._lost(worker) from None
-                busy[pipe] = worker
+                busy[pipe] = worker, sheet
 
         for worker in range(self.workers):
             hand_out(worker)
         while busy:
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
-                worker = busy.pop(pipe)
+                worker, sheet = busy.pop(pipe)
                 number, block = self._receive(pipe, worker)
+                block.total = self._sheets.lift(sheet)
                 hand_out(worker)
-                fold.add(number, block)
+                for total in fold.add(number, block):
+                    self._sheets.put(total)
         return fold.result()
 
     def _receive(self, pipe: Connection, worker: int) -> tuple[int, BlockSum]:
@@ -130,9 +166,7 @@ class Processes:
             error.add_note(f"raised in worker {worker}:\n{trace}")
             raise error
         number, counted, set_aside, seconds = message
-        side = self._side[worker]
-        self._side[worker] = 1 - side  # the next block's sum goes to the other side while this one is folded
-        return number, BlockSum(self._out[worker][side], counted, set_aside, seconds)
+        return number, BlockSum(self._down[:0], counted, set_aside, seconds)
 
     def _lost(self, worker: int) -> TacitError:
         """What to say of a worker that is no longer there."""

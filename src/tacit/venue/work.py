@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import isfinite
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.learning.task import Task
-from tacit.population.population import Population
+from tacit.population.population import Population, some
+from tacit.venue import reason
 from tacit.venue.block import Block
 from tacit.venue.memory import ClientMemory
 
@@ -33,6 +34,10 @@ Int = NDArray[np.int64]
 EXPLODED = 1e8
 """A client has diverged when one of its parameters moves by more than this times the largest of the broadcast model,
 or this times 1 where that is smaller. No local run that works comes near."""
+DEVICE_FAILED: Any = getattr(torch, "AcceleratorError", ())
+"""What torch raises, from 2.8 on, where a kernel on an accelerator has failed: late, and in every call from then on."""
+NO_MEMORY = "can't allocate memory"
+"""What torch says, in a plain RuntimeError, where the system has no memory left."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,25 @@ class BlockSum:
     counted: Int
     set_aside: list[SetAside] = field(default_factory=list)
     seconds: float = 0.0
+
+
+@dataclass
+class _Trained:
+    """What the local runs of a block left.
+
+    Attributes:
+        clients: (K,) whose training ended.
+        reports: (K, m) theirs.
+        weight: (K,) theirs.
+        seconds: spent in the engine's local steps.
+        set_aside: the others.
+    """
+
+    clients: Int
+    reports: Tensor
+    weight: Tensor = field(default_factory=lambda: torch.empty(0))
+    seconds: float = 0.0
+    set_aside: list[SetAside] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,7 +114,7 @@ class LocalTraining:
     def report_layout(task: Task, algorithm: Algorithm) -> Layout:
         """The layout of a report before the stages."""
         layout = algorithm.parts(task.d)
-        if task.buffers == "average" and task.buffer_layout.size:
+        if task.buffer_layout.size:
             layout = layout.extend("buffers", (task.buffer_layout.size,))
         return layout.extend("loss").extend("examples").extend("weight")
 
@@ -101,9 +125,10 @@ class Worker:
     def __init__(self, work: LocalTraining) -> None:
         self.work = work
         self.engine = work.make_engine()
-        self._reports = torch.empty(0, 0)
+        self._reports = torch.empty(0, work.layout.size, dtype=work.task.dtype)
         self._eager: EagerEngine | None = None
         self._into: Tensor | None = None
+        self._reach = (-1, 0.0)
 
     def run(self, block: Block, down: Tensor, round: int, into: Tensor | None = None) -> BlockSum:
         """Trains a block's clients and sums their reports.
@@ -117,59 +142,83 @@ class Worker:
         Returns:
             The sum over the clients whose reports are sound, and the others with their reasons.
         """
-        clients, budget, self._into = block.clients, block.budget, into
-        set_aside: list[SetAside] = []
-        try:
-            examples = self.work.population.examples(clients)
-        except DataError:
-            clients, budget, set_aside = self._readable(block)
-            if not len(clients):
-                nothing = torch.zeros(0, self.work.chain.layout.size, dtype=self.work.task.dtype)
-                return BlockSum(weighted_sum(nothing, torch.zeros(0), into), clients, set_aside)
-            examples = self.work.population.examples(clients)
-        try:
-            result = self._train(clients, budget, examples, self.work.down.unpack(down), round)
-        except TacitError:
-            raise
-        except Exception as error:  # whatever a user's model or loss raises gets the name of the client
-            raise self._named(error, clients, budget, down, round) from error
-        result.set_aside[:0] = set_aside
-        return result
-
-    def _named(self, error: Exception, clients: Int, budget: Int | None, down: Tensor, round: int) -> TacitError:
-        """Trains the clients of a block in which `error` was raised one by one, to say whose training raises it."""
-        names = [self.work.population.ids[c] for c in clients]
-        for k, name in enumerate(names):
-            alone = clients[k : k + 1]
-            limit = None if budget is None else budget[k : k + 1]
+        self._into, parts = into, self.work.down.unpack(down)
+        block, examples, unreadable = self._read(block, round)
+        trained = _Trained(block.clients, self._room(len(block.clients)))
+        if len(block.clients):
             try:
-                self._train(alone, limit, self.work.population.examples(alone), self.work.down.unpack(down), round)
-            except Exception as again:
-                error, names = again, [name]
-                break
-        return TacitError(
-            f"round {round + 1}: training client {' or '.join(map(repr, names))} failed with "
-            f"{type(error).__name__}: {error}"
-        )
+                trained.weight, trained.seconds = self._train(trained.reports, block, examples, parts, round)
+            except Exception as error:
+                self._raise_unless_of_data(error, block.clients, round)
+                trained = self._one_by_one(block, error, parts, round)
+        trained.set_aside[:0] = unreadable
+        return self._sum(trained, parts, round)
 
-    def _readable(self, block: Block) -> tuple[Int, Int | None, list[SetAside]]:
-        """Finds the clients of a block whose data cannot be read, one by one."""
+    def _read(self, block: Block, round: int) -> tuple[Block, Examples, list[SetAside]]:
+        """The clients of a block whose data can be read, their data, and the others."""
+        try:
+            return block, self.work.population.examples(block.clients), []
+        except Exception as error:
+            self._raise_unless_of_data(error, block.clients, round)
         keep: list[int] = []
-        set_aside: list[SetAside] = []
-        for k, client in enumerate(block.clients):
+        read: list[tuple[Tensor, Tensor]] = []
+        unreadable: list[SetAside] = []
+        for k, alone in enumerate(_singly(block)):
             try:
-                self.work.population.examples(block.clients[k : k + 1])
+                read.append(self.work.population.examples(alone.clients).of(0))
                 keep.append(k)
-            except DataError as error:
-                set_aside.append(SetAside(self.work.population.ids[client], str(error)))
-        return block.clients[keep], None if block.budget is None else block.budget[keep], set_aside
+            except Exception as error:
+                self._raise_unless_of_data(error, alone.clients, round)
+                unreadable.append(self._aside(alone, error))
+        x, y = (torch.cat([pair[i] for pair in read]) if read else torch.empty(0) for i in (0, 1))
+        sizes = np.array([len(pair[1]) for pair in read], dtype=np.int64)
+        kept = Block(block.clients[keep], None if block.budget is None else block.budget[keep])
+        return kept, Examples(x, y, np.cumsum(sizes) - sizes, sizes), unreadable
 
-    def _train(self, clients: Int, budget: Int | None, examples: Examples, down: Parts, round: int) -> BlockSum:
-        work = self.work
+    def _one_by_one(self, block: Block, error: Exception, down: Parts, round: int) -> _Trained:
+        """Trains the clients of a block in which `error` was raised, each alone and from its own keys."""
+        if len(block.clients) == 1:
+            return _Trained(block.clients[:0], self._room(0), set_aside=[self._aside(block, error)])
+        room, trained, keep = self._room(len(block.clients)), _Trained(block.clients, self._room(0)), list[int]()
+        for k, alone in enumerate(_singly(block)):
+            try:
+                examples, row = self.work.population.examples(alone.clients), slice(len(keep), len(keep) + 1)
+                weight, seconds = self._train(room[row], alone, examples, down, round)
+            except Exception as again:
+                self._raise_unless_of_data(again, alone.clients, round)
+                trained.set_aside.append(self._aside(alone, again))
+                continue
+            keep.append(k)
+            trained.weight = torch.cat([trained.weight, weight])
+            trained.seconds += seconds
+        trained.clients, trained.reports = block.clients[keep], room[: len(keep)]
+        return trained
+
+    def _aside(self, alone: Block, error: Exception) -> SetAside:
+        return SetAside(self.work.population.ids[alone.clients[0]], reason.of_error(error))
+
+    def _raise_unless_of_data(self, error: Exception, clients: Int, round: int) -> None:
+        """Ends the run for what no client's data can have caused, or what this process cannot go on after."""
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or NO_MEMORY in str(error):
+            raise error
+        if isinstance(error, TacitError) and not isinstance(error, DataError):
+            raise error
+        if isinstance(error, DEVICE_FAILED):
+            names = some([self.work.population.ids[c] for c in clients])
+            raise TacitError(
+                f"round {round + 1}: the accelerator failed while training clients {names}: {reason.one_line(error)}. "
+                "Look for class labels or indices out of range in their data; with device='cpu' such a client is set "
+                "aside by name"
+            ) from error
+
+    def _train(
+        self, reports: Tensor, block: Block, examples: Examples, down: Parts, round: int
+    ) -> tuple[Tensor, float]:
+        """Fills the rows of `reports` (K, m). Returns the clients' weights (K,) and the seconds of their steps."""
+        work, clients = self.work, block.clients
         names = [work.population.ids[c] for c in clients]
-        batches = batching.draw(
-            work.algorithm.solver, examples, names, work.seed, round, None if budget is None else budget.tolist()
-        )
+        budget = None if block.budget is None else block.budget.tolist()
+        batches = batching.draw(work.algorithm.solver, examples, names, work.seed, round, budget)
         memory = work.memory.load(clients)
         job = LocalRun(
             x=down["x"],
@@ -180,19 +229,20 @@ class Worker:
             lr=lr_at(work.algorithm.solver, round),
             seeds=keys.torch_seeds(work.seed, "model", round, each=names),
         )
-        return self._report(clients, names, job, down, memory)
+        return self._report(reports, clients, job, down, memory)
 
-    def _report(self, clients: Int, names: list[str], job: LocalRun, down: Parts, memory: Tensor | None) -> BlockSum:
-        work, count = self.work, len(clients)
-        reports = self._room(count)
+    def _report(
+        self, reports: Tensor, clients: Int, job: LocalRun, down: Parts, memory: Tensor | None
+    ) -> tuple[Tensor, float]:
+        work = self.work
         parts = work.layout.unpack(reports)
         update = parts[work.layout.names[0]]
-        buffers = torch.empty(count, len(job.b), dtype=job.b.dtype)
+        buffers = torch.empty(len(clients), len(job.b), dtype=job.b.dtype)
         began = time.perf_counter()
         self.engine.run(job, update, buffers, parts["loss"])
         seconds = time.perf_counter() - began
         done = self._done(job)
-        message, renewed = work.algorithm.message(update.sub_(job.x), down, memory, done)
+        message, renewed = work.algorithm.message(update, down, memory, done)
         for name, value in message.items():
             if value.data_ptr() != parts[name].data_ptr():
                 parts[name].copy_(value)
@@ -203,30 +253,37 @@ class Worker:
         parts["weight"].fill_(1.0)
         if renewed is not None:
             work.memory.stage(clients, renewed, work.memory.slots_of(clients))
-        result = self._sum(clients, names, reports, weight, down)
-        result.seconds = seconds
-        return result
+        return weight, seconds
 
-    def _sum(self, clients: Int, names: list[str], reports: Tensor, weight: Tensor, down: Parts) -> BlockSum:
+    def _sum(self, trained: _Trained, down: Parts, round: int) -> BlockSum:
         """Weights, encodes and sums; looks for the clients to set aside only where the sum says that there are some."""
-        update = self.work.layout[self.work.layout.names[0]]
-        reach = EXPLODED * max(1.0, _largest(down["x"]))
-        if self.work.chain.stages:
-            good = _sound(reports, update, reach)
-            weighted = reports[good].mul_(weight[good, None])
-            encoded = self.work.chain.encode(weighted, down)
-            total = weighted_sum(encoded, torch.ones(len(encoded)), self._into)
-        else:
-            good = torch.ones(len(reports), dtype=torch.bool)
-            total = weighted_sum(reports, weight, self._into)
-            calm = _largest(total[update]) < reach * float(weight.min()) and isfinite(_largest(total[update.stop :]))
-            if not calm:
-                good = _sound(reports, update, reach)
-                total = weighted_sum(reports[good], weight[good], self._into)
-        losses = self.work.layout.unpack(reports)["loss"]
-        rejected = torch.nonzero(~good).flatten().tolist()
-        bad = [SetAside(names[k], _reason(losses[k], reports[k, update].abs().max(), reach)) for k in rejected]
-        return BlockSum(total, clients[good.numpy()], bad)
+        clients, reports, weight = trained.clients, trained.reports, trained.weight
+        reach, stages = self._farthest(down["x"], round), self.work.chain.stages
+        if not stages:
+            total, size = weighted_sum(reports, weight, self._into)
+            if not len(clients) or size < reach * float(weight.min()):
+                return BlockSum(total, clients, trained.set_aside, trained.seconds)
+        good = _sound(reports, self.work.layout[self.work.layout.names[0]], reach)
+        kept, weights = reports[good], weight[good]
+        if stages:
+            kept = self.work.chain.encode(kept.mul_(weights[:, None]), down)
+            weights = torch.ones(len(kept))
+        total, _ = weighted_sum(kept, weights, self._into)
+        bad = torch.nonzero(~good).flatten().tolist()
+        set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k], reach) for k in bad)]
+        return BlockSum(total, clients[good.numpy()], set_aside, trained.seconds)
+
+    def _unsound(self, report: Tensor, client: int, reach: float) -> SetAside:
+        layout = self.work.layout
+        largest, loss = report[layout[layout.names[0]]].abs().max(), report[layout["loss"]][0]
+        return SetAside(self.work.population.ids[client], reason.of_report(loss, largest, reach))
+
+    def _farthest(self, x: Tensor, round: int) -> float:
+        """How far a parameter may move in this round (see `EXPLODED`); looked up once a round."""
+        if self._reach[0] != round:
+            largest = float(torch.linalg.vector_norm(x, torch.inf)) if x.numel() else 0.0
+            self._reach = round, EXPLODED * max(1.0, largest)
+        return self._reach[1]
 
     def _done(self, job: LocalRun) -> Done:
         work, algorithm = self.work, self.work.algorithm
@@ -250,26 +307,12 @@ class Worker:
         return self._reports[:count]
 
 
-def _largest(vector: Tensor) -> float:
-    """The largest absolute value, NaN where there is one; in one pass, and nothing is copied."""
-    if not vector.numel():
-        return 0.0
-    least, most = torch.aminmax(vector)
-    return float(torch.maximum(-least, most))
+def _singly(block: Block) -> Iterator[Block]:
+    """Every client of a block as a block of its own."""
+    for k in range(len(block.clients)):
+        yield Block(block.clients[k : k + 1], None if block.budget is None else block.budget[k : k + 1])
 
 
 def _sound(reports: Tensor, update: slice, reach: float) -> Tensor:
     """(K,) which reports are finite and have an update that has not exploded."""
     return torch.isfinite(reports).all(dim=1) & (reports[:, update].abs().amax(dim=1) < reach)
-
-
-def _reason(loss: Tensor, largest: Tensor, reach: float) -> str:
-    """Why a report that is not sound is not counted."""
-    what = "its report is not finite"
-    if not bool(torch.isfinite(loss)):
-        what = "its training loss is not finite"
-    elif not bool(torch.isfinite(largest)):
-        what = "its update is not finite"
-    elif float(largest) >= reach:
-        what = f"its update exploded (a parameter moved by {float(largest):.2g})"
-    return f"{what}: look for extreme values in its data, or take a smaller learning rate"

@@ -62,7 +62,7 @@ def run(engine: EagerEngine | FusedEngine, job: LocalRun, y: Tensor | None = Non
     y = torch.full((count, len(job.x)), float("nan"), dtype=job.x.dtype) if y is None else y
     loss = torch.full((count,), float("nan"), dtype=torch.float64)
     engine.run(job, y, torch.zeros(count, 0, dtype=job.x.dtype), loss)
-    return Outcome(y, loss)
+    return Outcome(job.x + y, loss)
 
 
 def assert_agree(task: Task, solver: Solver, job: LocalRun, y: Tensor | None = None) -> None:

@@ -196,13 +196,30 @@ def test_a_diverging_client_shows_nan_and_spares_its_neighbours():
     assert torch.equal(found.y[1], calm.y[1])
 
 
-@pytest.mark.parametrize("label", [-1, 5, 2**40, -100])
-def test_a_label_that_is_no_class_is_named(label):
+@pytest.mark.parametrize("label", [-1, 5, 2**40, -101])
+def test_a_label_that_is_no_class_is_named_with_its_place_among_the_clients_examples(label):
     task, solver = Task(mlp(3, 5), F.cross_entropy), SGD(0.1)
     data = examples([4, 4], 3, 5, target="class")
     data.y[6] = label
-    with pytest.raises(DataError, match=rf"example 6 has the class label {label}: .* \[0, 5\)"):
+    with pytest.raises(DataError, match=rf"its example 2 has the class label {label}: .* 5 outputs.* 0 to 4"):
         run(FusedEngine(task, solver), job_of(task, solver, data))
+
+
+def test_labels_to_be_ignored_count_for_nothing_as_in_torch():
+    task, solver = Task(mlp(3, 4, 5), F.cross_entropy), SGD(0.1, batch_size=3, epochs=2)
+    data = examples([7, 5], 3, 5, target="class")
+    data.y[[1, 4, 9]] = -100
+    assert_agree(task, solver, job_of(task, solver, data))
+
+
+def test_a_batch_of_nothing_but_ignored_labels_gives_a_loss_of_nan_and_no_step():
+    task, solver = Task(mlp(3, 5), F.cross_entropy), SGD(0.1)
+    data = examples([4, 4], 3, 5, target="class")
+    data.y[:4] = -100
+    job = job_of(task, solver, data)
+    done = run(FusedEngine(task, solver), job)
+    assert torch.isnan(done.loss).tolist() == [True, False]
+    assert torch.equal(done.y[0], job.x)
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ class FusedEngine:
             return f"the targets are {y.dtype} of shape {list(y.shape)}, the loss takes {dtype} of shape {shape}"
         return None
 
-    def run(self, job: LocalRun, y: Tensor, buffers: Tensor, loss: Tensor) -> None:
-        """See `Engine.run`; `y`'s rows may lie apart, its last axis must be contiguous.
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
+        """See `Engine.run`.
 
         Raises:
             IncompatibleOptions: the examples are of a kind that `refuses` refuses.
@@ -109,24 +109,26 @@ class FusedEngine:
         reason = self.refuses(job.examples)
         if reason is not None:
             raise IncompatibleOptions(f"the fused engine cannot read these examples: {reason}; use the eager engine")
-        self._check_shapes(job, y, loss)
+        self._check_shapes(job, update, loss)
         self._reserve(int(job.batches.lengths.max(initial=1)))
         losses = np.zeros(len(loss))
         with blas.one_thread():
             row = kernel.compiled()(
-                self._net, self._rule(job), self._space, self._data(job), self._block(job, y), losses
+                self._net, self._rule(job), self._space, self._data(job), self._block(job, update), losses
             )
         if row >= 0:
+            start, size, classes = job.examples.start, job.examples.size, self.chain.layers[-1].outputs
+            owner = int(np.flatnonzero((start <= row) & (row < start + size))[0])
             raise DataError(
-                f"example {row} has the class label {int(job.examples.y[row])}: the model has "
-                f"{self.chain.layers[-1].outputs} outputs, so labels must lie in [0, {self.chain.layers[-1].outputs})"
+                f"its example {row - int(start[owner])} has the class label {int(job.examples.y[row])}: the model has "
+                f"{classes} outputs, so number the classes 0 to {classes - 1}"
             )
         loss.copy_(torch.from_numpy(losses))
 
-    def _check_shapes(self, job: LocalRun, y: Tensor, loss: Tensor) -> None:
+    def _check_shapes(self, job: LocalRun, update: Tensor, loss: Tensor) -> None:
         """Compiled code writes where it is told to, so what it is told is checked."""
         clients, d, dtype = len(job.batches.client) - 1, self.task.d, self.task.dtype
-        wanted = {"x": (job.x[None], 1), "y": (y, clients), "offset": (job.correction.offset, clients)}
+        wanted = {"x": (job.x[None], 1), "update": (update, clients), "offset": (job.correction.offset, clients)}
         for name, (vectors, count) in wanted.items():
             if vectors is None:
                 continue
@@ -193,10 +195,10 @@ class FusedEngine:
         target, labels = (nothing[0], y) if labelled else (y, nothing[1])
         return kernel.Data(job.examples.x.reshape(-1).numpy(), target, labels, order, cut, client)
 
-    def _block(self, job: LocalRun, y: Tensor) -> Block:
+    def _block(self, job: LocalRun, update: Tensor) -> Block:
         from tacit.learning.fused import kernel
 
-        values, stride = _spanned(y)
+        values, stride = _spanned(update)
         offset, apart = torch.zeros(0, dtype=self.task.dtype), 0
         if job.correction.offset is not None:
             offset, apart = _spanned(job.correction.offset)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tacit.learning.fused.activation import activate, add_bias, chain_rule
-from tacit.learning.fused.loss import differentiate
+from tacit.learning.fused.loss import IGNORED, differentiate
 from tacit.learning.fused.product import input_gradient, outputs, weight_gradient
 from tacit.learning.fused.update import MOMENTUM, PLAIN, Rule, descend, pull
 from tacit.learning.jit import Int, Real, jit, jit_cached
@@ -83,7 +83,7 @@ class Block(NamedTuple):
 
     Attributes:
         x: (d,) where every client starts.
-        y: its client k owns `y[k * stride : k * stride + d]`.
+        y: its client k owns `y[k * stride : k * stride + d]`, where it trains and leaves its update.
         stride: at least d.
         offset, offset_stride: as `y`, or empty.
     """
@@ -106,6 +106,13 @@ def _copy(source: Real, into: Real) -> None:
 def _clear(vector: Real) -> None:
     for i in range(vector.size):
         vector[i] = 0
+
+
+@jit
+def _subtract(x: Real, y: Real) -> None:
+    """While `y` is still in the cache."""
+    for i in range(x.size):
+        y[i] -= x[i]
 
 
 @jit
@@ -216,11 +223,11 @@ def _client(
 
 @jit
 def _strange_label(data: Data, classes: int) -> int:
-    """The first of the block's examples whose label is no class, or -1."""
+    """The first of the block's examples whose label is no class and not `IGNORED`, or -1."""
     if data.labels.size:
         for i in range(data.order.size):
             row: int = data.order[i]
-            if data.labels[row] < 0 or data.labels[row] >= classes:
+            if (data.labels[row] < 0 or data.labels[row] >= classes) and data.labels[row] != IGNORED:
                 return row
     return -1
 
@@ -251,6 +258,7 @@ def compiled() -> Callable[[Net, Rule, Space, Data, Block, Real], int]:
             y = block.y[k * block.stride : k * block.stride + d]
             offset = _part(block.offset, k * block.offset_stride, d)
             losses[k] = _client(net, rule, space, data, data.client[k], data.client[k + 1], block.x, y, offset)
+            _subtract(block.x, y)
         return done
 
     return jit_cached(train)

@@ -12,6 +12,8 @@ from tacit.learning.jit import Int, Real, jit, jit_summing
 
 MSE, L1, HUBER = int(Criterion.MSE), int(Criterion.L1), int(Criterion.HUBER)
 SMOOTH_L1, CROSS_ENTROPY = int(Criterion.SMOOTH_L1), int(Criterion.CROSS_ENTROPY)
+IGNORED = -100
+"""The label that torch's cross-entropy leaves out of the mean, unless it is told another."""
 
 
 @jit_summing
@@ -72,6 +74,24 @@ def _entropy(z: Real, label: int, share: float) -> float:
 
 
 @jit
+def _entropies(z: Real, labels: Int, rows: Int) -> float:
+    """Cross-entropy of a batch; NaN, as torch gives it, where every label is to be ignored."""
+    n, batch, counted, total = z.size // rows.size, rows.size, 0, 0.0
+    for b in range(batch):
+        counted += labels[rows[b]] != IGNORED
+    for b in range(batch):
+        out = z[b * n : (b + 1) * n]
+        if labels[rows[b]] != IGNORED:
+            total += _entropy(out, labels[rows[b]], 1.0 / counted)
+        else:
+            for j in range(n):
+                out[j] = 0
+    if counted == batch:
+        return total
+    return total * batch / counted if counted else math.nan
+
+
+@jit
 def differentiate(code: int, delta: float, z: Real, target: Real, labels: Int, rows: Int) -> float:
     """Puts the gradient of the batch's mean loss in place of the outputs `z` (B n,).
 
@@ -79,19 +99,18 @@ def differentiate(code: int, delta: float, z: Real, target: Real, labels: Int, r
         code, delta: a `Criterion` and its parameter.
         z: (B n,) outputs.
         target: (R n,) targets, empty for class labels.
-        labels: (R,) class labels, empty for others.
+        labels: (R,) class labels or `IGNORED`, empty for others.
         rows: (B,) the batch's examples.
 
     Returns:
-        The sum over the batch of each example's loss.
+        The sum over the batch of each example's loss; an ignored one has the mean of the others.
     """
+    if code == CROSS_ENTROPY:
+        return _entropies(z, labels, rows)
     n, batch = z.size // rows.size, rows.size
     total, share = 0.0, 1.0 / z.size
     for b in range(batch):
         out = z[b * n : (b + 1) * n]
-        if code == CROSS_ENTROPY:
-            total += _entropy(out, labels[rows[b]], 1.0 / batch)
-            continue
         wanted = target[rows[b] * n : (rows[b] + 1) * n]
         if code == MSE:
             total += _square(out, wanted, share) / n

@@ -176,8 +176,8 @@ class _Reader:
 
 def _check_parts(task: Task) -> None:
     """Refuses what a trace would not show."""
-    if task.buffer_layout.names:
-        raise Refused(f"the model has buffers ({', '.join(task.buffer_layout.names[:3])})")
+    if buffers := [name for name, _ in task.model.named_buffers()]:
+        raise Refused(f"the model has buffers ({', '.join(buffers[:3])})")
     for name, module in task.model.named_modules():
         if any(getattr(module, hooks, None) for hooks in HOOKS):
             raise Refused(f"module {name!r} has hooks")

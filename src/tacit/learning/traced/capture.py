@@ -15,7 +15,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from tacit.learning.task import Task
-from tacit.learning.traced.operators import is_random, written
+from tacit.learning.traced.operators import is_random, roots, written
 
 aten = torch.ops.aten
 
@@ -51,6 +51,12 @@ class Capture:
         return list(self.output.args[0])  # type: ignore[arg-type]
 
     @property
+    def writes(self) -> set[int]:
+        """Numbers of the buffers that the step writes to."""
+        nodes = {r for node in self.module.graph.nodes for w in written(node) for r in roots(w)}
+        return {i for i, buffer in enumerate(self.buffers) if buffer in nodes}
+
+    @property
     def draws(self) -> bool:
         """Whether the step draws random numbers."""
         return any(is_random(node) for node in self.module.graph.nodes)
@@ -76,7 +82,7 @@ class Tracer:
         self.loss = task.loss
         self.model = copy.deepcopy(task.model).train()
         self.params = task.layout.names
-        self.buffers = task.buffer_layout.names
+        self.buffers = tuple(name for name, _ in task.model.named_buffers())
 
     def capture(self, params: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, y: Tensor) -> Capture:
         """The graph for batches of the shape and layout of `x` and `y`.

@@ -78,7 +78,7 @@ class TracedEngine:
             return Ending.GATHERED
         return Ending.SHIFTED if self.solver.weight_decay or proximal or offset else Ending.PLAIN
 
-    def run(self, job: LocalRun, y: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
         """See `Engine.run`."""
         ending = self._ending(job.correction.proximal, job.correction.offset is not None)
         steps = self._steps(job, ending)
@@ -96,7 +96,7 @@ class TracedEngine:
                 for part, x, t in self._batches(job.examples, rows, mine):
                     values += advance([steps[n] for n in part], x, t, len(values))
                 loss[k] = _mean(values, mine)
-                self.program.store(y[k], buffers[k])
+                self.program.store(start, update[k], buffers[k])
 
     def _steps(self, job: LocalRun, ending: Ending) -> dict[int, Step]:
         """The step for each batch length of the block."""

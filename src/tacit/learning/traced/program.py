@@ -23,13 +23,18 @@ class Program:
         storage: parameters; every step reads and writes them here.
         gradient: (d,) what a step with `Ending.GATHERED` leaves, in the storage's order.
         state: one tensor for each buffer of the model.
+        written: numbers of the buffers that a step that was captured so far writes to.
         draws: whether a step that was captured so far draws random numbers.
     """
 
     def __init__(self, task: Task) -> None:
         self.task, self.tracer = task, Tracer(task)
         self.gradient = torch.zeros(task.d, dtype=task.dtype)
-        self.state = [b.detach().clone() for _, b in task.model.named_buffers()]
+        buffers = dict(task.model.named_buffers())
+        self.first = [b.detach().clone() for b in buffers.values()]
+        self.state = [b.clone() for b in self.first]
+        self.number = {name: i for i, name in enumerate(buffers)}
+        self.written: set[int] = set()
         self.draws = False
         self.storage = self._stored(frozenset())
         self._decided = False
@@ -53,6 +58,7 @@ class Program:
     def build(self, capture: Capture, x: Tensor, y: Tensor, ending: Ending) -> Step:
         """The step of a capture, which is used up."""
         self.draws = self.draws or capture.draws
+        self.written |= capture.writes
         simplify(capture.module.graph)
         return self._emitted(capture, self.prepare(x), y, ending)
 
@@ -107,19 +113,19 @@ class Program:
     def load(self, parameters: Tensor, buffers: Tensor) -> None:
         """Puts a client at parameters (d,), in the storage's order, and buffers (b,)."""
         self.storage.flat.copy_(parameters)
-        for buffer, view in self._buffers(buffers):
-            buffer.copy_(view if buffer.is_floating_point() else view.round())
+        travelling = self._views(buffers)
+        for i in self.written | set(travelling):
+            self.state[i].copy_(travelling.get(i, self.first[i]))
 
-    def store(self, parameters: Tensor, buffers: Tensor) -> None:
-        """Copies the client's parameters into (d,), in the layout's order, and its buffers into (b,)."""
-        self.storage.outward(parameters)
-        for buffer, view in self._buffers(buffers):
-            view.copy_(buffer)
+    def store(self, start: Tensor, update: Tensor, buffers: Tensor) -> None:
+        """Puts how far the client went from `start` into `update` (d,), and its buffers into (b,)."""
+        self.storage.moved_from(start, update)
+        for i, view in self._views(buffers).items():
+            view.copy_(self.state[i])
 
-    def _buffers(self, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
-        if not self.state:
-            return []
-        return list(zip(self.state, self.task.buffer_layout.unpack(vector).values(), strict=True))
+    def _views(self, vector: Tensor) -> dict[int, Tensor]:
+        """The buffers that travel, by their number, as views of (b,)."""
+        return {self.number[name]: view for name, view in self.task.buffer_layout.unpack(vector).items()}
 
 
 def nothing() -> None:

@@ -23,7 +23,7 @@ class Storage:
 
     def __init__(self, layout: Layout, dtype: torch.dtype, last: frozenset[str] = frozenset()) -> None:
         self.layout, self.last = layout, last
-        self._moved = [(place, shape) for name, place, shape in layout.slices() if name in last]
+        self._moved = [(place, shape) for name, place, shape in layout.slices if name in last]
         self.flat = torch.zeros(layout.size, dtype=dtype)
         self.parts = self.views(self.flat)
 
@@ -42,8 +42,8 @@ class Storage:
             out[place].view(o, h, w, i).copy_(vector[place].view(o, i, h, w).permute(0, 2, 3, 1))
         return out
 
-    def outward(self, out: Tensor) -> None:
-        """Copies the parameters into `out` (d,), in the layout's order."""
-        out.copy_(self.flat)
+    def moved_from(self, start: Tensor, out: Tensor) -> None:
+        """The parameters less `start`, an inner vector (d,), into `out` (d,) in the layout's order."""
+        torch.sub(self.flat, start, out=out)
         for place, (o, i, h, w) in self._moved:
-            out[place].view(o, i, h, w).copy_(self.flat[place].view(o, h, w, i).permute(0, 3, 1, 2))
+            out[place].view(o, i, h, w).copy_(out[place].clone().view(o, h, w, i).permute(0, 3, 1, 2))

@@ -91,12 +91,12 @@ class _Trainer:
         solver = SGD(self.solver.lr, self.solver.batch_size, epochs=epochs)
         name = population.ids[k]
         batches = batching.draw(solver, examples, [name], self.seed, stage)
-        y, loss = torch.empty(1, self.task.d, dtype=self.task.dtype), torch.empty(1, dtype=self.task.dtype)
+        update, loss = torch.empty(1, self.task.d, dtype=self.task.dtype), torch.empty(1, dtype=self.task.dtype)
         seeds = (keys.torch_seed(self.seed, "local", stage, name),)
         buffers = torch.empty(1, self.task.buffer_layout.size, dtype=self.task.dtype)
         _, b = self.task.initial()
-        engine.run(LocalRun(x, b, examples, batches, Correction(), lr_at(solver, 0), seeds), y, buffers, loss)
-        return y[0]
+        engine.run(LocalRun(x, b, examples, batches, Correction(), lr_at(solver, 0), seeds), update, buffers, loss)
+        return x + update[0]
 
     def ranks(self, x: Tensor, examples: PhoneExamples, rows: np.ndarray) -> np.ndarray:
         """Ranks of `rows` of `examples` by the model with parameters `x`."""

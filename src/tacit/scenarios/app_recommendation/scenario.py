@@ -13,7 +13,7 @@ from torch import nn
 
 from tacit.errors import DataError, Problems, UsageError
 from tacit.learning.task import Task
-from tacit.plan import Plan, Section
+from tacit.plan import Conflict, Plan, Section
 from tacit.population.population import Population
 from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
 from tacit.scenarios.app_recommendation.evaluation import validation_metrics
@@ -32,7 +32,10 @@ from tacit.scenarios.scenario import Advice, Standing
 
 SYNTHETIC = "synthetic"
 HEADLINE = "HR@10"
+WIDEST = 65536
 ADAPTIVE = ("FedAdam", "FedYogi")
+COHORT = ("selection.cohort", "selection.name", "data.source", "data.phones", "data.split.unseen")
+"""What decides whether a cohort can be filled."""
 WATCHED = ("loss", "update_norm", *(f"test_{name}" for name in METRICS))
 
 
@@ -123,10 +126,9 @@ class Network:
 
     def __post_init__(self) -> None:
         with Problems("the model cannot be made", UsageError) as problems:
-            good = bool(self.hidden) and all(1 <= width <= 65536 for width in self.hidden)
-            problems.check(
-                good, f"hidden is {list(self.hidden)!r}: give widths of at least 1, one for each hidden layer"
-            )
+            good = bool(self.hidden) and all(1 <= width <= WIDEST for width in self.hidden)
+            remedy = f"give widths from 1 to {WIDEST:,}, one for each hidden layer"
+            problems.check(good, f"hidden is {list(self.hidden)!r}: {remedy}")
 
 
 class AppRecommendation:
@@ -173,19 +175,19 @@ class AppRecommendation:
             "selection": {"name": "Uniform", "cohort": cohort} if drawn else {"name": "Everyone"},
         }
 
-    def problems(self, plan: Plan) -> list[tuple[str, str]]:
+    def problems(self, plan: Plan) -> list[Conflict]:
         """A cohort that no population of this plan can fill, and a rule that waits for what is never measured."""
         from tacit.plan import build
 
         found = []
         if plan.data["source"] == SYNTHETIC:
             most = _taking_part(plan.data["phones"], plan.data["split"]["unseen"])
-            found = [("selection.cohort", text) for text in build.selection(plan).problems(most)]
+            found = [Conflict(COHORT, text) for text in build.selection(plan).problems(most)]
         patience = plan.stop.patience
         if patience and patience["metric"] not in WATCHED:
             metric = patience["metric"]
             text = f"metric is {metric!r}, which is not measured: choose from {', '.join(WATCHED)}"
-            found.append(("stop.patience.metric", text))
+            found.append(Conflict(("stop.patience.metric",), text))
         return found
 
     def settle(self, plan: Plan) -> Plan:

@@ -1,0 +1,54 @@
+"""Why a client is set aside, in one line: what its training raised, or what is wrong with its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from traceback import FrameSummary, extract_tb
+
+import torch
+from torch import Tensor
+
+from tacit.errors import DataError
+
+LONGEST = 300
+"""Characters of an error that are told: a reason goes into the history and into a warning."""
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
+
+
+def of_error(error: Exception) -> str:
+    """What was raised while a client was trained, and the innermost line of the user's own code in which it was."""
+    if isinstance(error, DataError):
+        return one_line(error)
+    frame = _users_frame(error)
+    where = f" ({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})" if frame else ""
+    return f"its training raised {type(error).__name__}: {one_line(error)}{where}"
+
+
+def of_report(loss: Tensor, largest: Tensor, reach: float) -> str:
+    """What is wrong with a report that is not sound.
+
+    Args:
+        loss: the client's training loss.
+        largest: the largest absolute value in its update.
+        reach: what no update may reach.
+    """
+    what = "its report is not finite"
+    if not bool(torch.isfinite(loss)):
+        what = "its training loss is not finite"
+    elif not bool(torch.isfinite(largest)):
+        what = "its update is not finite"
+    elif float(largest) >= reach:
+        what = f"its update exploded (a parameter moved by {float(largest):.2g})"
+    return f"{what}: look for extreme values in its data, or take a smaller learning rate"
+
+
+def one_line(error: Exception) -> str:
+    """An error's text in one line, not too long."""
+    text = " ".join(str(error).split()) or "no message"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _users_frame(error: Exception) -> FrameSummary | None:
+    """The innermost frame that is neither torch's nor tacit's."""
+    frames = (f for f in reversed(extract_tb(error.__traceback__)) if not f.filename.startswith(_NOT_THE_USERS))
+    return next(frames, None)

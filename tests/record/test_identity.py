@@ -1,0 +1,141 @@
+"""Which runs may go on from a checkpoint: the same ones, and no others; a refusal says in words what differs."""
+
+from __future__ import annotations
+
+import re
+from threading import Lock
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import tacit
+from tacit.errors import StorageError, UsageError
+from tacit.record import checkpoint as checkpoints
+from tests.faults.scenes import clean
+
+DIGEST = re.compile(r"[0-9a-f]{12,}")
+
+
+class Net(nn.Module):
+    def __init__(self, hidden=4, slope=0.1, frozen=0.0, table=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.act, self.last = nn.Linear(3, hidden), nn.LeakyReLU(slope), nn.Linear(hidden, 1)
+        self.first.bias.requires_grad_(False)
+        nn.init.constant_(self.first.bias, frozen)
+        self.register_buffer("table", torch.full((2,), table))
+
+    def forward(self, x):
+        return self.last(self.act(self.first(x))) + self.table[0]
+
+
+class Schedule:
+    """Any object with `at` is a schedule."""
+
+    def __init__(self, lr, lock=None):
+        self.lr, self.lock = lr, lock
+
+    def at(self, round):
+        return self.lr / (round + 1)
+
+
+def own_loss(output, target):
+    return F.mse_loss(output, target)
+
+
+def go(folder, rounds, resume=False, *, net=None, loss=own_loss, data=None, lr=0.1, population=None, **options):
+    population = population or tacit.Population.from_arrays(data or clean())
+    federation = tacit.Federation(
+        tacit.Task(net or Net(), loss, buffers=options.pop("buffers", "average")),
+        population,
+        tacit.FedAvg(tacit.SGD(lr)),
+        engine="eager",
+        workers=1,
+        **options,
+    )
+    return federation.run(rounds, checkpoint=folder, resume=resume, progress=False)
+
+
+def changed(data):
+    x, y = data["e"]
+    return data | {"e": (x, y + np.float32(1e-3) * (np.arange(len(y)) == 5)[:, None])}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": changed(clean())}, "the data of the clients are others"),
+        ({"net": Net(hidden=5)}, r"has no more 'first: Linear\(in_features=3, out_features=4, bias=True\)'"),
+        (
+            {"net": Net(slope=0.2)},
+            r"has no more 'act: LeakyReLU\(negative_slope=0.1, inplace=False\)' and now has 'act: Leaky.*0.2",
+        ),
+        ({"net": Net(frozen=0.5)}, "values of the model's frozen parameters, or of its buffers that no step moves"),
+        ({"net": Net(table=2.0)}, "values of the model's frozen parameters, or of its buffers that no step moves"),
+        ({"net": Net().double()}, "dtype was float32, is float64"),
+        ({"loss": F.l1_loss}, "the loss is another"),
+        ({"loss": lambda output, target: F.mse_loss(output, target)}, "the loss is another"),
+        ({"loss": nn.MSELoss()}, "the loss is another"),
+        ({"buffers": "local"}, "buffers was average, is local"),
+        ({"lr": 0.2}, r"algorithm was FedAvg\(solver=SGD\(lr=0.1.*is FedAvg\(solver=SGD\(lr=0.2"),
+    ],
+)
+def test_another_run_is_refused_with_what_differs_and_no_digest_is_dumped(tmp_path, change, words):
+    go(tmp_path, 1)
+    with pytest.raises(UsageError, match=rf"the checkpoint belongs to another run: .*{words}") as caught:
+        go(tmp_path, 2, resume=True, **change)
+    assert not DIGEST.search(str(caught.value))
+
+
+def test_the_same_run_made_anew_goes_on(tmp_path):
+    def loss(output, target):
+        return F.smooth_l1_loss(output, target, beta=0.5)
+
+    for rounds in (1, 2):
+        made = {"loss": lambda output, target: loss(output, target), "lr": Schedule(0.1)}
+        go(tmp_path, rounds, resume=rounds > 1, **made)
+
+
+def test_a_schedule_of_ones_own_is_known_by_class_and_fields(tmp_path):
+    go(tmp_path, 1, lr=Schedule(0.1))
+    with pytest.raises(UsageError, match=r"algorithm was .*Schedule\(lock=None, lr=0.1.*Schedule\(lock=None, lr=0.3"):
+        go(tmp_path, 2, resume=True, lr=Schedule(0.3))
+
+
+def test_what_could_never_be_recognised_is_refused_before_the_first_round(tmp_path):
+    unknown = Schedule(0.1, Lock())
+    with pytest.raises(UsageError, match=r"must be recognisable.*algorithm: in a FedAvg.*give lock a __repr__"):
+        go(tmp_path, 1, lr=unknown)
+    assert not list(tmp_path.iterdir())
+    assert len(go(None, 1, lr=unknown).rows) == 1
+
+
+def test_data_that_are_loaded_on_demand_are_known_by_ids_sizes_and_the_first_client(tmp_path):
+    def lazy(data):
+        return tacit.Population.from_loader({c: len(y) for c, (_, y) in data.items()}, lambda client: data[client])
+
+    go(tmp_path, 1, population=lazy(clean()))
+    with pytest.raises(UsageError, match="the data of the clients are others"):
+        go(tmp_path, 2, resume=True, population=lazy(clean(seed=1)))
+    assert len(go(tmp_path, 2, resume=True, population=lazy(clean())).rows) == 2
+
+
+def test_no_digest_is_made_without_a_checkpoint(monkeypatch):
+    def never(population):
+        raise AssertionError("all data were read for a run that nobody can resume")
+
+    monkeypatch.setattr(tacit.Population, "fingerprint", never)
+    assert len(go(None, 1).rows) == 1
+
+
+def test_a_checkpoint_of_the_version_before_is_refused(tmp_path):
+    go(tmp_path, 1)
+    path = checkpoints.found(tmp_path)[0] / "state.json"
+    path.write_text(path.read_text().replace(f'"version": {checkpoints.VERSION}', '"version": 1'))
+    with pytest.raises(
+        StorageError, match=r"has version 1, and this tacit reads 2: go on with the tacit that wrote it"
+    ):
+        go(tmp_path, 2, resume=True)
