@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 
-LARGEST = 32
+LARGEST = 48
 """Most clients in a block: enough to make the cost of handing it out small."""
 BYTES = 64 * 2**20
 """Most memory that a block's reports may take, in bytes."""

@@ -39,18 +39,19 @@ class Threads:
     def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
         """See `Venue.sum`. Torch is held to one intra-op thread meanwhile."""
         fold, lock, queue = Fold(self.work.chain.layout.size), threading.Lock(), iter(enumerate(blocks))
-        stop = threading.Event()
+        stop, spare = threading.Event(), list[Tensor]()
 
         def labour(hands: Worker) -> None:
             torch.set_num_threads(1)
             while not stop.is_set():
                 with lock:
                     number, block = next(queue, (-1, None))
+                    into = spare.pop() if spare else None
                 if block is None:
                     return
-                done = hands.run(block, down, round)
+                done = hands.run(block, down, round, into)
                 with lock:
-                    fold.add(number, done)
+                    spare.extend(fold.add(number, done))
 
         with one_thread(), torch.random.fork_rng(devices=()):
             if self._pool is None:
