@@ -162,6 +162,40 @@ def test_unusual_models_agree(name: str, solver: Solver) -> None:
     assert_agree(TracedEngine(task, solver), local_run(task, solver, examples), task, solver, 1e-10)
 
 
+SQUARED = {
+    "alone": F.mse_loss,
+    "a sum of two": lambda o, t: F.mse_loss(o, t) + F.mse_loss(o, 2 * t),
+    "twice the same": lambda o, t: F.mse_loss(o, t) + 0.5 * F.mse_loss(o, t),
+    "scaled": lambda o, t: 3.0 * F.mse_loss(o, t),
+    "with a penalty on the output": lambda o, t: F.mse_loss(o, t) + o.square().mean(),
+    "of a transposed output": lambda o, t: F.mse_loss(o.t(), t.t()),
+    "that broadcasts": lambda o, t: F.mse_loss(o, t[:, :1].expand(-1, 3)),
+    "summed": lambda o, t: F.mse_loss(o, t, reduction="sum") / 100,
+    "of a product that is the loss itself": lambda o, t: (torch.ones_like(o[:1]) @ (o - t).square().t()).mean(),
+    "a single number from a product": lambda o, t: ((o - t).reshape(1, -1) @ (o - t).reshape(-1, 1)).view(()) / len(o),
+}
+
+
+@pytest.mark.parametrize("loss", SQUARED.values(), ids=SQUARED)
+@pytest.mark.parametrize("solver", [PLAIN, SOLVERS["momentum"]], ids=["plain", "momentum"])
+def test_squared_errors_of_every_kind_agree(loss, solver: Solver) -> None:  # type: ignore[no-untyped-def]
+    case = Case(CASES["residual"].model, loss, CASES["residual"].x, CASES["residual"].y)
+    task, examples = case.task(), population(case, SIZES, torch.float64)
+    assert_agree(TracedEngine(task, solver), local_run(task, solver, examples), task, solver, 1e-10)
+
+
+def test_large_and_small_results_agree(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Small results have memory of their own for all steps; large ones are made anew in each."""
+    from tacit.learning.traced import emit
+
+    task, examples = CASES["residual"].task(), population(CASES["residual"], SIZES, torch.float64)
+    job = local_run(task, PLAIN, examples)
+    kept = outcome(TracedEngine(task, PLAIN), job)
+    monkeypatch.setattr(emit, "SMALL", 0)
+    for mine, theirs in zip(kept, outcome(TracedEngine(task, PLAIN), job), strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_frozen_and_tied_parameters_agree() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:

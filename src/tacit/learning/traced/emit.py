@@ -11,9 +11,20 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from tacit.learning.traced.operators import is_call, is_random, is_view, roots, written
+from tacit.learning.traced.operators import aliased, is_call, is_random, is_view, roots, written
+from tacit.learning.traced.passes import value
 
 Step = Callable[..., torch.Tensor]
+aten = torch.ops.aten
+INTO: dict[Any, Callable[..., Any]] = {
+    aten.mm.default: torch.mm,
+    aten.addmm.default: torch.addmm,
+    aten.sub.Tensor: torch.sub,
+    aten.add.Tensor: torch.add,
+}
+"""Operations that can write their result to a given place."""
+SMALL = 2**16
+"""Most bytes of a result that is kept for all steps: larger ones had better use memory that is still in the cache."""
 PLAIN_LITERALS = (bool, int, type(None))
 
 
@@ -50,20 +61,33 @@ class _Emitter:
         self.changed = {r for n in self.nodes for t in written(n) for r in roots(t)}
         self.constant: set[Node] = set()
         self.anchored: set[Node] = set(fixed)
+        self.kept = self._keepable()
         self._classify()
         place = {n: k for k, n in enumerate(self.nodes)}
         self.last = {n: max(n.users, key=place.__getitem__) for n in self.nodes if n.users and n not in self.anchored}
 
     def _classify(self) -> None:
-        """Constants have the same value in every step; anchored nodes (constants, views of fixed) the same place."""
+        """Constants have the same value in every step; anchored nodes (constants, views of fixed) the same place.
+
+        Kept nodes, and what is written into them, are anchored too, but computed in every step.
+        """
         for node in self.nodes:
             inputs = node.all_input_nodes
             pure = node.op == "get_attr" or node.target is operator.getitem or (is_call(node) and not written(node))
             if pure and not is_random(node) and not self.changed & {node} and self.constant.issuperset(inputs):
                 self.constant.add(node)
             looks = is_view(node) or node.target is operator.getitem
-            if node in self.constant or (looks and self.anchored.issuperset(inputs)):
+            if node in self.constant or node in self.kept or (looks and self.anchored.issuperset(inputs)):
                 self.anchored.add(node)
+            elif is_call(node) and (base := written(node)) == aliased(node) and self.kept.issuperset(base) and base:
+                self.anchored.add(node)
+                self.kept.add(node)
+
+    def _keepable(self) -> set[Node]:
+        """Small results that get memory of their own, once for all steps: views of them are then made once as well."""
+        returned = {r for n in self.nodes if n.op == "output" for a in n.all_input_nodes for r in roots(a)}
+        small = (n for n in self.nodes if n.target in INTO and n not in returned)
+        return {n for n in small if (v := value(n)).is_contiguous() and v.nbytes <= SMALL}
 
     def build(self) -> Step:
         for node in self.nodes:
@@ -88,6 +112,9 @@ class _Emitter:
 
     def _call(self, node: Node) -> None:
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
+        if node in self.kept:
+            self._call_into(node, args, kwargs)
+            return
         if node in self.anchored:
             self._keep(node, node.target(*args, **kwargs))  # type: ignore[operator]
             return
@@ -98,6 +125,18 @@ class _Emitter:
         gone = [self.names[n] for n in node.all_input_nodes if self.last.get(n) is node and n not in self.inputs]
         if gone:
             self.lines.append(" = ".join(gone) + " = None")
+
+    def _call_into(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A call whose result lies at the same place in every step."""
+        if written(node):  # into a place that is there already
+            (base,) = written(node)
+            function, _ = _quickest(node, args, kwargs)
+            self.values[node], self.names[node] = self.values[base], self.names[base]
+            self.lines.append(self._expression(node, function))
+            return
+        self._keep(node, node.target(*args, **kwargs))  # type: ignore[operator]
+        texts = [self._text(a) for a in node.args] + [f"{key}={self._text(a)}" for key, a in node.kwargs.items()]
+        self.lines.append(f"{self._cell(INTO[node.target])}({', '.join(texts)}, out={self.names[node]})")
 
     def _expression(self, node: Node, function: Callable[..., Any]) -> str:
         texts = [self._text(a) for a in node.args]

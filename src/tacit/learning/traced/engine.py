@@ -170,5 +170,4 @@ def _mean(values: list[Tensor], lengths: list[int]) -> float:
     """Mean loss over the examples that were read; 0 where none was."""
     if not values:
         return 0.0
-    losses = torch.stack(values).reshape(-1).tolist()
-    return float(sum(loss * n for loss, n in zip(losses, lengths, strict=True)) / sum(lengths))
+    return float(sum(loss.item() * n for loss, n in zip(values, lengths, strict=True)) / sum(lengths))

@@ -31,6 +31,7 @@ def simplify(graph: Graph) -> None:
     for node in graph.nodes:
         _drop(node, graph)
     sweep(graph)
+    _squared_errors(graph)
     timeline = Timeline(graph)
     for node in list(graph.nodes):
         _bias_into_product(node, graph, timeline)
@@ -98,6 +99,36 @@ def _drop(node: Node, graph: Graph) -> None:
             seen = value(node)
             ones = insert(graph, node, aten.full.default, list(seen.shape), 1.0, dtype=seen.dtype)
         node.replace_all_uses_with(ones)
+
+
+def _squared_errors(graph: Graph) -> None:
+    """A mean squared error and its gradient from one difference: `(e . e) / n` and `2 e / n`."""
+    for node in list(graph.nodes):
+        if node.target is not aten.mse_loss.default:
+            continue
+        output, target, kind = node.args
+        gradients = [u for u in output.users if u.target is aten.mse_loss_backward.default and u.args[1:] == node.args]
+        if kind != MEAN or len(gradients) != 1 or not _is_one(gradients[0].args[0]) or not _alike(output, target):
+            continue
+        n = value(output).numel()
+        with graph.inserting_before(node):
+            e = insert(graph, output, aten.sub.Tensor, output, target)
+            flat = graph.call_function(aten.view.default, (e, [n]))
+            flat.meta["val"] = value(e).view(n)
+            square = insert(graph, node, aten.dot.default, flat, flat)
+            node.replace_all_uses_with(insert(graph, node, aten.mul.Tensor, square, 1.0 / n))
+        with graph.inserting_before(gradients[0]):
+            gradients[0].replace_all_uses_with(insert(graph, output, aten.mul.Tensor, e, 2.0 / n))
+    sweep(graph)
+
+
+def _is_one(node: Node) -> bool:
+    return node.target is aten.full.default and bool(node.args[1] == 1.0)
+
+
+def _alike(one: Node, other: Node) -> bool:
+    mine, theirs = value(one), value(other)
+    return bool(mine.shape == theirs.shape and mine.dtype == theirs.dtype and mine.is_contiguous())
 
 
 def _sole(node: object, target: object) -> bool:
