@@ -220,3 +220,33 @@ def test_runs_in_several_threads_give_the_bits_of_a_run_alone():
         runs = list(pool.map(once, range(6)))
     assert {run.engine for run in runs} == {alone.engine}
     assert all(torch.equal(run.tensors[n], t) for run in runs for n, t in alone.tensors.items())
+
+
+class Writing(torch.nn.Module):
+    """Writes into its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.layer(x.mul_(2.0))
+
+
+@pytest.mark.parametrize("engine", ["eager", "traced", "vmapped"])
+def test_a_model_that_writes_into_its_input_leaves_all_data_as_they_were(engine):
+    x, y = torch.ones(12, 3), torch.ones(12, 1)
+    data = {k: (x[4 * k : 4 * k + 4].clone(), y[:4].clone()) for k in range(3)}
+    method = tacit.Scaffold(tacit.SGD(lr=0.01), option=1)
+    run = tacit.Federation(
+        tacit.Task(Writing(), torch.nn.functional.mse_loss), tacit.Population.from_arrays(data), method, engine=engine
+    ).run(3, test=(x, y), progress=False)
+    run.predict(x)
+    assert torch.equal(x, torch.ones(12, 3))
+    assert all(torch.equal(column, torch.ones(4, 3)) for column, _ in data.values())
+    fresh = tacit.Federation(
+        tacit.Task(Writing(), torch.nn.functional.mse_loss), tacit.Population.from_arrays(data), method, engine=engine
+    )
+    before = fresh.population[0][0].clone()
+    fresh.run(2, progress=False)
+    assert torch.equal(fresh.population[0][0], before)

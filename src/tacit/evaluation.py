@@ -86,7 +86,7 @@ class Evaluation:
         """Labels that are no class; measures the first two examples where there are none."""
         with torch.no_grad():
             model = self.bound.module.eval()
-            strange = strange_labels(self.task.loss, model(x[:2]), y)
+            strange = strange_labels(self.task.loss, model(x[:2].clone()), y)
             if strange is None:
                 self._add({}, model, x[:2], y[:2])
                 return []
@@ -115,6 +115,7 @@ class Evaluation:
 
     def _add(self, sums: dict[str, float], model: nn.Module, x: Tensor, y: Tensor) -> None:
         """Adds the loss and the metrics of one batch to `sums`, each times the batch's length."""
+        x, y = x.clone(), y.clone()  # a model may write into its input
         output = model(x)
         for name, function in {"loss": self.task.loss, **self.task.metrics}.items():
             sums[name] = sums.get(name, 0.0) + float(function(output, y)) * len(x)

@@ -177,7 +177,7 @@ def _single_example_batches(task: Task, algorithm: Algorithm, population: Popula
 
 def _trains_on_one(task: Task, population: Population) -> bool:
     """Whether the model runs on a batch of one example in training mode."""
-    inputs = population.examples(np.array([0])).of(0)[0][:1]
+    inputs = population.examples(np.array([0])).of(0)[0][:1].clone()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             task.bind().module.train()(inputs)
@@ -192,7 +192,7 @@ def _dry_run(task: Task, population: Population) -> list[str]:
         examples = population.examples(np.array([0]))
     except TacitError as error:
         return [str(error)]
-    inputs, target = (t[:2] for t in examples.of(0))
+    inputs, target = (t[:2].clone() for t in examples.of(0))  # a model may write into its input
     try:
         model = task.bind().module.eval()
     except Exception as error:  # a model of the user's may hold anything
@@ -200,7 +200,7 @@ def _dry_run(task: Task, population: Population) -> list[str]:
     state = torch.get_rng_state()
     try:
         with torch.no_grad():
-            output = model(inputs)
+            output = model(inputs.clone())
             mixing = _mixing_problems(task.loss, model, inputs, target)
             loss: object = None if mixing else task.loss(output, target)
     except Exception as error:  # whatever the user's model or loss raises is the finding
@@ -231,7 +231,7 @@ def _mixing_problems(loss: Any, model: nn.Module, inputs: Tensor, target: Tensor
     if function not in ELEMENTWISE and type(loss) not in ELEMENTWISE_MODULES:
         return []
     # One example may look like none where the model squeezes its output, so there are at least two.
-    x, y = (torch.cat([t, t]) if len(t) == 1 else t for t in (inputs, target))
+    x, y = (torch.cat([t, t]) if len(t) == 1 else t.clone() for t in (inputs, target))
     output = model(x)
     if not isinstance(output, Tensor) or output.dim() == y.dim():
         return []

@@ -117,10 +117,26 @@ def _only(job, k):  # type: ignore[no-untyped-def]
     return LocalRun(job.x, job.b, examples, batches, job.correction, job.lr, (job.seeds[k],))
 
 
-def test_the_examples_and_the_task_stay_as_they_were() -> None:
-    task, examples = CASES["batch norm"].task(), population(CASES["batch norm"], SIZES, torch.float64)
+WRITTEN = CASES["residual"].x, CASES["residual"].y
+
+
+class _Writing(nn.Module):
+    """Writes into its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.mul_(2.0).add_(1.0))
+
+
+@pytest.mark.parametrize("case", [CASES["batch norm"], Case(_Writing, F.mse_loss, *WRITTEN)], ids=["plain", "writing"])
+def test_the_examples_and_the_task_stay_as_they_were(case: Case) -> None:
+    task, examples = case.task(), population(case, SIZES, torch.float64)
     before = [t.clone() for t in (examples.x, examples.y, *task.initial())]
-    outcome(TracedEngine(task, PLAIN), local_run(task, PLAIN, examples))
+    assert TracedEngine.accepts(task, PLAIN, examples) is None
+    assert_agree(TracedEngine(task, PLAIN), local_run(task, PLAIN, examples), task, PLAIN, 1e-10)
     for old, new in zip(before, (examples.x, examples.y, *task.initial()), strict=True):
         assert torch.equal(old, new)
 

@@ -68,7 +68,7 @@ def full_gradient(engine: EagerEngine, job: LocalRun) -> Tensor:
         bound.push()
         torch.manual_seed(job.seeds[k])
         bound.g.zero_()
-        inputs, target = job.examples.of(k)
+        inputs, target = (column.clone() for column in job.examples.of(k))
         engine.task.loss(bound.module(inputs), target).backward()  # type: ignore[no-untyped-call]
         out[k] = bound.g
     return out

@@ -53,7 +53,7 @@ def probe(model: nn.Module, x: Tensor) -> Probe:
     try:
         with torch.random.fork_rng(devices=()), torch.no_grad():
             first = {n: b.clone() for n, b in mine.named_buffers()}
-            mine(x[:EXAMPLES])
+            mine(x[:EXAMPLES].clone())
             before = dict(_attributes(mine))
             mine(x[:EXAMPLES].flip(0))
         after = dict(_attributes(mine))

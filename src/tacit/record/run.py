@@ -85,7 +85,7 @@ class Run:
             problems.extend(count("batch_size", batch_size))
         try:
             with torch.no_grad():
-                return torch.cat([model(part) for part in torch.split(inputs, int(batch_size))])
+                return torch.cat([model(part.clone()) for part in torch.split(inputs, int(batch_size))])
         except Exception as error:  # whatever the user's model raises on these inputs is the finding
             shape = f"x {tuple(inputs.shape)} {inputs.dtype}"
             raise UsageError(f"the model fails on {shape}: {error}. Give inputs like those it learned from") from error

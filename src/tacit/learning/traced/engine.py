@@ -60,7 +60,7 @@ class TracedEngine:
             return f"batches of {len(lengths)} different lengths would need as many captures; most: {MOST_LENGTHS}"
         n = min(size or max(lengths), max(lengths))
         rows = slice(int(sample.start[int(sample.size.argmax())]), None)
-        x, y = sample.x[rows][:n], sample.y[rows][:n]
+        x, y = sample.x[rows][:n].clone(), sample.y[rows][:n].clone()  # the first step may write into its input
         try:
             engine = cls(task, solver)
             first, second = engine.program.capture(x, y), engine.program.capture(x.flip(0), y.flip(0))
