@@ -17,7 +17,7 @@ def describe() -> dict[str, Any]:
         "cores": CORES,
         "caches": _caches(),
         "memory_gib": _memory(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "gpu": _gpu(),

@@ -202,12 +202,14 @@ def _markdown(found: dict[str, dict[str, tuple[Trial, Result]]]) -> str:
     parts = [
         "# The app recommender beside what it should be held against\n",
         "Made by `python -m benchmarks.recommendation`. HR@10 has its 95 % bootstrap interval over users; *cold* are "
-        "users that no shared model was trained on. The test part is looked at once, after the last round.\n",
+        "users that no shared model was trained on. The test part is looked at once, after the last round. A user "
+        "without an item of the vocabulary in their test part is in no average.\n",
     ]
     for source, runs in found.items():
         results = {loss: result for loss, (_, result) in runs.items()}
         label = " (no person made these data)" if next(iter(results.values())).data.synthetic else ""
         parts.append(f"## {source}{label}\n")
+        parts += [f"- {note}" for note in next(iter(results.values())).data.notes] + [""]
         parts.append(f"| {' | '.join(HEADINGS)} |\n|{'---|' * 2}{'---:|' * (len(HEADINGS) - 2)}")
         parts += [f"| {' | '.join(line.cells)} |" for line in _lines(runs)]
         parts.append("")

@@ -250,3 +250,41 @@ def test_a_model_that_writes_into_its_input_leaves_all_data_as_they_were(engine)
     before = fresh.population[0][0].clone()
     fresh.run(2, progress=False)
     assert torch.equal(fresh.population[0][0], before)
+
+
+class Backbone(torch.nn.Module):
+    """A frozen layer, BatchNorm and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen, self.norm, self.head = torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1)
+        self.frozen.requires_grad_(False)
+        self.register_buffer("mask", torch.ones(3))
+
+    def forward(self, x):
+        return self.head(self.norm(self.frozen(x)) * self.mask)
+
+
+def started(model, start):
+    return federation(clean(), net=model).run(1, start=start, progress=False)
+
+
+def test_what_a_warm_start_cannot_carry_is_refused_by_name():
+    model = Backbone()
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    started(model, weights)
+    other = weights | {"frozen.weight": torch.zeros(3, 3), "mask": torch.zeros(3)}
+    with pytest.raises(UsageError, match=r"\['frozen.weight', 'mask'\] have other values .*load_state_dict"):
+        started(model, other)
+    bad = weights | {"norm.running_mean": torch.zeros(7), "norm.running_var": torch.full((3,), float("nan"))}
+    with pytest.raises(UsageError, match=r"running_mean has shape \(7,\), the model's has \(3,\)[^~]*NaN"):
+        started(model, bad)
+
+
+def test_buffers_that_a_warm_start_lacks_are_named_and_the_others_are_taken():
+    model = Backbone()
+    weights = model.state_dict() | {"norm.running_mean": torch.full((3,), 100.0), "norm.num_batches_tracked": 7}
+    weights = {name: torch.as_tensor(tensor) for name, tensor in weights.items() if name != "norm.running_var"}
+    with pytest.warns(tacit.errors.TacitWarning, match=r"lack the buffers \['norm.running_var'\]"):
+        run = started(model, weights)
+    assert (run.tensors["norm.running_mean"] > 50).all()

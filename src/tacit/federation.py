@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
@@ -95,7 +96,8 @@ class Federation:
         with _ALONE:
             check(self, population, stages)
             self.population = population.cast(task.dtype)
-            self.task = task.settled(self.population.examples(np.array([0])).x)
+            first = self.population.examples(np.array([0]))
+            self.task = task.settled(*first.of(0))
         self.chain = Chain.of(stages, LocalTraining.report_layout(self.task, algorithm))
 
     def run(
@@ -140,7 +142,7 @@ class Federation:
             rules = parts_in("until", [until] if offers(until, "done") else until, RULE, "[tacit.Patience()]", problems)
             hooks = parts_in("callbacks", callbacks, CALLBACK, "[tacit.Callback()]", problems)
             folder = beginning(checkpoint, resume, start, problems)
-        with _ALONE:
+        with _ALONE, torch.inference_mode(False), torch.enable_grad():
             evaluation = Evaluation(self.task, test) if test is not None else None
             loop = _Loop(self, int(rounds), evaluation, int(evaluate_every), rules, with_progress(hooks, progress))
             if start is not None:
@@ -190,8 +192,9 @@ class _Loop:
         finally:
             venue.close()
             torch.set_rng_state(users_generator)
-            for callback in self.callbacks:
-                callback.on_end(self.reason)
+            with ExitStack() as ends:  # every callback is told, even if another fails
+                for callback in reversed(self.callbacks):
+                    ends.callback(callback.on_end, self.reason)
         kept = self.best.of(self.ended_by) or Kept(len(self.rows), self.server.state["x"], self.server.buffers)
         model = self.federation.task.install(kept.x, kept.buffers)
         tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from tacit.aggregation.stage import Chain
 from tacit.algorithms.base import Algorithm
-from tacit.errors import StorageError, UsageError
+from tacit.errors import Problems, StorageError, TacitWarning, UsageError
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.task import Task
 from tacit.record.checkpoint import load_tensors
@@ -59,25 +60,48 @@ class Server:
         return mean | {"weight": weight}
 
     def start_from(self, start: Mapping[str, Tensor] | str | Path) -> None:
-        """Begins with other weights than the model's own.
+        """Begins with other parameters and buffers than the model's own; those that `start` lacks stay, with a warning.
 
         Raises:
-            UsageError: weights that do not fit the model.
+            UsageError: weights that do not fit the model, or that no report could change.
             StorageError: a file that cannot be read.
         """
         tensors = start if isinstance(start, Mapping) else load_tensors(Path(start))
         layout, buffers = self.task.layout, self.task.buffer_layout
-        pairs = list(zip(layout.names, layout.shapes, strict=True))
-        missing = [name for name, _ in pairs if name not in tensors]
-        wrong = [name for name, shape in pairs if name in tensors and tuple(tensors[name].shape) != shape]
-        if missing or wrong:
-            raise UsageError(f"the weights to start from do not fit the model: missing {missing}, other shapes {wrong}")
-        broken = [name for name in layout.names if not bool(torch.isfinite(tensors[name]).all())]
-        if broken:
-            raise UsageError(f"the weights to start from hold NaN or Inf in {broken}: take an earlier checkpoint")
+        with Problems("the run cannot begin with these weights", UsageError) as problems:
+            missing = [name for name in layout.names if name not in tensors]
+            problems.check(not missing, f"missing {missing}: give all that are trained, as model.state_dict()")
+            pairs = [*zip(layout.names, layout.shapes, strict=True), *zip(buffers.names, buffers.shapes, strict=True)]
+            for name, shape in pairs:
+                if name in tensors and tuple(tensors[name].shape) != shape:
+                    problems.add(f"{name} has shape {tuple(tensors[name].shape)}, the model's has {shape}")
+                elif name in tensors and not bool(torch.isfinite(tensors[name]).all()):
+                    problems.add(f"{name} holds NaN or Inf: take an earlier checkpoint")
+            others = self._fixed(tensors)
+            problems.check(
+                not others,
+                f"{others} have other values than the model's, and no report carries them: load them into the model "
+                "before the Task is made, model.load_state_dict(weights)",
+            )
+        lacking = [name for name in buffers.names if name not in tensors]
+        if lacking:
+            text = f"the weights to begin with lack the buffers {lacking}: they begin as the model has them"
+            warnings.warn(text, TacitWarning, stacklevel=4)
         self.state = self.algorithm.init(layout.pack({n: tensors[n].to(self.task.dtype) for n in layout.names}))
-        if buffers.size and all(n in tensors for n in buffers.names):
-            self.buffers = buffers.pack({n: tensors[n].to(self.task.dtype) for n in buffers.names})
+        own = buffers.unpack(self.buffers)
+        for name in set(buffers.names) - set(lacking):
+            own[name].copy_(tensors[name])
+
+    def _fixed(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Frozen parameters and constant buffers whose values in `tensors` are others than the model's.
+
+        Counters do not count: every client begins with the model's own.
+        """
+        model, task = self.task.model, self.task
+        fixed: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if not p.requires_grad}
+        fixed |= {n: b for n, b in model.named_buffers() if n not in task.buffer_layout}
+        counters = {n for n in task.moving if n in fixed and not fixed[n].is_floating_point()}
+        return [n for n, mine in fixed.items() if n in tensors and n not in counters and not _equal(mine, tensors[n])]
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything above, by name, for a checkpoint."""
@@ -108,3 +132,7 @@ class Server:
     def model(self) -> nn.Module:
         """The model as it stands, in evaluation mode."""
         return self.task.install(self.state["x"], self.buffers)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.detach(), other.detach().to(one.dtype))

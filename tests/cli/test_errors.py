@@ -1,6 +1,9 @@
 """How every kind of mistake ends: its exit code, and a text that helps without a traceback."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,10 +73,71 @@ def test_a_folder_that_cannot_be_written_ends_with_5(tacit: Tacit, tmp_path: Pat
     assert "--out" in ended.err
 
 
-def test_a_run_that_does_not_exist_ends_with_5(tacit: Tacit, tmp_path: Path) -> None:
-    for verb in ("show", "resume", "export"):
-        assert tacit(verb, tmp_path / "nothing").code == 5
-    assert tacit("show", tmp_path).code == 5
+def test_the_name_of_a_run_that_does_not_exist_is_a_mistake(tacit: Tacit, tmp_path: Path) -> None:
+    for verb in (("show",), ("resume",), ("export",), ("recommend", "--user", "x")):
+        ended = tacit(*verb, tmp_path / "nothing")
+        assert (ended.code, ended.out) == (2, "")
+        assert "there is no run" in ended.err
+    assert tacit("show", tmp_path).code == 2
+
+
+def test_an_interrupt_before_a_run_is_under_way_says_that_nothing_was_kept(
+    tacit: Tacit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tacit.cli import run
+
+    def interrupted(target: str, options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "planned", interrupted)
+    ended = tacit.run(tmp_path / "run")
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err.count("\n") == 1
+    assert "nothing was kept; start again" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_after_the_folder_was_named_leaves_a_run_that_can_be_resumed(
+    tacit: Tacit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tacit.cli import execution
+
+    folder = tmp_path / "run"
+
+    def interrupted(plan: object) -> None:
+        assert (folder / "plan.toml").is_file()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "_assembled", interrupted)
+        ended = tacit.run(folder, rounds=1)
+    assert (ended.code, ended.out) == (130, "")
+    assert f", in {folder}" in ended.err
+    assert f"no round is kept yet. Begin anew with: tacit resume {folder}" in ended.err
+    assert {path.name for path in folder.iterdir()} == {"plan.toml"}
+    assert tacit("resume", folder, "--json").json["rounds"] == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["data"], ["scenarios"]], ids=" ".join)
+def test_standard_output_that_cannot_be_written_ends_with_5(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tacit", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert ended.returncode == 5
+    assert ended.stderr.startswith("error: standard output cannot be written")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["data"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [sys.executable, "-m", "tacit", *words]
+    ended = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert ended.returncode in (0, 1)
+    assert ended.stderr == ""
 
 
 def test_the_unexpected_ends_with_1_and_debug_shows_where(tacit: Tacit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tacit.errors import StorageError
+from tacit.errors import UsageError
 from tacit.record.folder import RunFolder, claim, opened
 from tests.cli.commands import Tacit
 
@@ -84,7 +84,7 @@ except StorageError as error:
 def test_a_run_is_found_by_folder_and_by_name_and_missed_with_the_nearest(finished: Path) -> None:
     assert opened(str(finished)).path == finished
     assert opened("finished", finished.parent).path == finished
-    with pytest.raises(StorageError, match=r"did you mean .*finished"):
+    with pytest.raises(UsageError, match=r"did you mean .*finished"):
         opened("finishd", finished.parent)
 
 
@@ -98,6 +98,9 @@ def test_a_result_that_cannot_be_read_is_an_error_and_not_a_crash(
     listed = tacit("runs", tmp_path)
     assert listed.code == 0
     assert "unreadable" in listed.out
+    assert max(map(len, listed.out.splitlines())) <= len(str(folder)) + 60
+    assert str(folder / "result.json") in listed.err
+    assert str(folder / "result.json") in tacit("runs", tmp_path, "--json").json[0]["problem"]
 
 
 DAMAGED = ["", "{", "[" * 9000, "[]", "null", "{}", '{"version": "one"}', '{"version": 1, "seed": "x"}', "\xff"]

@@ -1,10 +1,12 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tacit.plan import read
+from tacit.record.report import size
 from tacit.record.result import Result
 from tacit.scenarios.scenario import scenario
 from tests.cli.commands import TINY, Tacit
@@ -148,3 +150,28 @@ def test_early_stopping_keeps_the_model_that_was_best_on_the_validation_part(tac
     once = tacit.run(tmp_path / "once", "--set", "solver.lr=5.0", "--json", rounds=kept)
     assert once.json["model_sha256"] == ended.json["model_sha256"]
     assert once.json["kept_round"] == once.json["rounds"] == kept
+
+
+def test_the_report_names_the_part_that_was_measured_and_has_every_table(finished: Path) -> None:
+    result = Result.of((finished / "result.json").read_text(), "result.json")
+    report = (finished / "report.html").read_text()
+    low, high = result.intervals["federated"]
+    assert f"<td>{low:.4g} to {high:.4g}</td>" in report
+    cold = report[report.index("Cold start") :]
+    low, high = result.cold_start_intervals["federated"]
+    assert f"<td>{low:.4g} to {high:.4g}</td>" in cold
+    assert f"<td>{result.cold_start['federated']['HR@5']:.4g}</td>" in cold  # type: ignore[index]
+    assert f"<b>{size(result.bytes_up)}</b><span>up in all" in report
+    assert f"<b>{size(result.bytes_down)}</b><span>down in all" in report
+
+
+def test_every_file_of_a_run_can_be_read_by_those_whom_the_umask_lets(tacit: Tacit, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        assert tacit.run(tmp_path / "run", rounds=1).code == 0
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert "model.safetensors" in modes
+    assert "tensors.safetensors" in modes
+    assert set(modes.values()) == {0o640}

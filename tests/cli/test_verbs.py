@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ import pytest
 import tacit as package
 from tacit.plan import read
 from tacit.scenarios.scenario import REGISTRY, scenario
-from tests.cli.commands import Tacit
+from tests.cli.commands import Ended, Tacit
 
 VERBS = ("run", "resume", "runs", "show", "recommend", "export", "scenarios", "plan", "data", "doctor")
 
@@ -68,6 +69,68 @@ def test_a_bad_plan_is_checked_with_all_problems_and_lines(tacit: Tacit, tmp_pat
 def test_checking_a_plan_looks_for_its_data(tacit: Tacit, tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text('version = 1\nscenario = "app-recommendation"\n[data]\nsource = "no/log.csv"\n')
     assert tacit("plan", "check", tmp_path / "plan.toml").code == 3
+
+
+def table(folder: Path) -> Path:
+    """A log of 12 users with 12 events each, in columns of its own."""
+    path = folder / "log.csv"
+    rows = [f"user{n % 12},app{(n * n) % 7},{1_700_000_000 + 700 * n}" for n in range(144)]
+    path.write_text("\n".join(["who,app,at", *rows]))
+    return path
+
+
+def checked(tacit: Tacit, folder: Path, text: str) -> Ended:
+    (folder / "plan.toml").write_text(f'version = 1\nscenario = "app-recommendation"\n{text}')
+    return tacit("plan", "check", folder / "plan.toml")
+
+
+def test_columns_that_a_table_lacks_and_a_cohort_that_it_cannot_fill_are_problems_of_a_plan(
+    tacit: Tacit, tmp_path: Path
+) -> None:
+    data = f'[data]\nsource = "{table(tmp_path)}"\nuser = "who"\nitem = "appp"\ntime = "when"\n'
+    ended = checked(tacit, tmp_path, data + '[selection]\nname = "Uniform"\ncohort = 12\n[run]\nworkers = 0\n')
+    assert (ended.code, ended.out) == (2, "")
+    for words in (
+        "4 problems",
+        "line 6: no column 'appp': did you mean 'app'?",
+        "line 7: no column 'when'",
+        "line 10: the cohort is 12 of 11 clients",
+        "line 12: workers is 0",
+    ):
+        assert words in ended.err
+    assert checked(tacit, tmp_path, data).code == 3
+    mended = data.replace("appp", "app").replace("when", "at")
+    assert checked(tacit, tmp_path, mended + '[selection]\nname = "Uniform"\ncohort = 11\n').code == 0
+
+
+def test_a_table_of_an_unknown_format_and_a_dataset_without_interactions_fail_the_check(
+    tacit: Tacit, tmp_path: Path
+) -> None:
+    unmapped = checked(tacit, tmp_path, f'[data]\nsource = "{table(tmp_path)}"\n')
+    assert unmapped.code == 3
+    assert "line 4: log.csv is none of the known formats" in unmapped.err
+    other = checked(tacit, tmp_path, '[data]\nsource = "mnist"\n')
+    assert other.code == 3
+    assert "line 4: mnist holds no interactions" in other.err
+
+
+def test_an_accelerator_that_is_not_there_fails_the_check_of_a_plan(tacit: Tacit, tmp_path: Path) -> None:
+    ended = checked(tacit, tmp_path, '[run]\ndevice = "tpu"\nworkers = 0\n')
+    assert ended.code == 2
+    assert 'line 4: device is "tpu": torch finds no such accelerator here' in ended.err
+    assert "line 5: workers is 0" in ended.err
+
+
+def test_the_scenarios_that_datasets_name_exist(tacit: Tacit) -> None:
+    from tacit.scenarios import datasets
+
+    named = [re.findall(r"\(([a-z-]+)\)$", datasets.dataset(name).about) for name in datasets.names()]
+    assert {scenario for found in named for scenario in found} == set(REGISTRY)
+
+
+def test_the_module_is_the_command() -> None:
+    line = [sys.executable, "-m", "tacit", "--version"]
+    assert subprocess.run(line, check=True, capture_output=True, text=True).stdout == f"tacit {package.__version__}\n"
 
 
 def test_a_plan_that_was_edited_keeps_its_old_hash_only_as_a_note(tacit: Tacit, tmp_path: Path) -> None:
@@ -158,7 +221,9 @@ def test_an_onnx_model_scores_as_the_trained_one(tacit: Tacit, finished: Path, t
     from tacit.cli.trained import trained
     from tacit.scenarios.app_recommendation.model import scores_of
 
-    assert tacit("export", finished, "--format", "onnx", "--out", tmp_path / "model.onnx").code == 0
+    exported = tacit("export", finished, "--format", "onnx", "--out", tmp_path / "model.onnx")
+    assert exported.code == 0
+    assert "torchvision" not in exported.err
     _, prepared, model = trained(str(finished))
     x = prepared.population.examples(np.arange(1)).x.numpy()
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -195,6 +260,7 @@ def test_a_dataset_that_its_origin_does_not_offer_says_what_to_bring(
     ended = tacit("data", "lsapp", "--download")
     assert ended.code == 3
     assert "bring lsapp.tsv.gz" in ended.err
+    assert "--download" not in ended.err
 
 
 def test_the_doctor_looks_at_everything(tacit: Tacit) -> None:

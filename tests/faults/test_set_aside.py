@@ -176,3 +176,18 @@ def test_unreadable_clients_are_set_aside_by_name():
 def test_a_server_step_that_leaves_the_finite_numbers_fails_the_run():
     with pytest.raises(RoundFailed, match="server's step makes the model NaN or Inf"):
         federation(clean(), tacit.FedAvg(SOLVER, server_lr=1e300)).run(2, progress=False)
+
+
+@pytest.mark.parametrize("engine", ["fused", "eager"])
+def test_exploded_clients_that_cancel_each_other_are_set_aside_both(engine):
+    """Whether they share a block or not: what is looked at is each report, never their sum."""
+    one = torch.ones(4, 1)
+    data = dict.fromkeys(range(64), (one, 2 * one)) | {"up": (1e12 * one, 2 * one), "down": (-1e12 * one, 2 * one)}
+    model = torch.nn.Linear(1, 1, bias=False)
+    task = tacit.Task(model, torch.nn.functional.l1_loss)
+    with pytest.warns(tacit.errors.TacitWarning, match="exploded"):
+        run = tacit.Federation(
+            task, tacit.Population.from_arrays(data), tacit.FedAvg(tacit.SGD(lr=0.1)), engine=engine
+        ).run(1, progress=False)
+    assert run.history["set_aside"].item() == 2
+    assert run.tensors["weight"].item() == pytest.approx(model.weight.item() + 0.1)

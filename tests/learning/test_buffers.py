@@ -106,7 +106,7 @@ def test_local_buffers_stay_as_the_model_has_them():
 def test_push_undoes_writes_and_assignments_and_pull_reads_both():
     module = Reassigning()
     module.register_buffer("count", torch.tensor(7))
-    buffers = Buffers(module, travelling(module, {"mean", "count"}))
+    buffers = Buffers(module, travelling(module, {"mean", "count"}), {"mean", "count"})
     module.mean = torch.ones(4)
     module.count += 1
     out = torch.empty(4)

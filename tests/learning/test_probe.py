@@ -15,6 +15,7 @@ import tacit
 from tacit.learning.probe import probe
 
 X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+Y = torch.zeros(8, 1)
 
 
 class Layered(nn.Module):
@@ -58,9 +59,74 @@ class NumpyChancy(Layered):
         return self.layer(x) * (2 if np.random.rand() < 0.001 else 1)
 
 
+class Starting(Layered):
+    """Sets a parameter by the first batch it sees, as ActNorm does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        if self.cache is None:
+            self.cache = True
+            self.scale.data.copy_(x.std())
+        return self.layer(x) * self.scale
+
+
+class Registering(Layered):
+    """Registers a buffer with what the first batch holds."""
+
+    def forward(self, x):
+        if "centre" not in self._buffers:
+            self.register_buffer("centre", x.mean(0))
+        return self.layer(x - self.centre)
+
+
+class Box:
+    n = 0
+
+
+class Boxed(Layered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = Box()
+
+    def forward(self, x):
+        self.box.n += 1
+        return self.layer(x) * self.box.n
+
+
+class Own(Layered):
+    """Draws from a generator of its own."""
+
+    def __init__(self, generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x):
+        drawn = getattr(self.generator, "random", None)
+        return self.layer(x) * (drawn() if drawn else torch.rand(1, generator=self.generator))
+
+
+class Growing:
+    """A loss that counts."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self, output, target):
+        self.steps += 1
+        return mse_loss(output, target) * self.steps
+
+
 @pytest.mark.parametrize(
     ("model", "effect"),
     [
+        (Starting, "changes scale"),
+        (Registering, "changes centre"),
+        (Boxed, "changes box"),
+        (lambda: Own(np.random.default_rng(0)), "changes generator"),
+        (lambda: Own(random.Random(0)), "changes generator"),
         (Counting, "changes calls"),
         (Appending, "changes seen"),
         (Remembering, "changes cache"),
@@ -69,21 +135,72 @@ class NumpyChancy(Layered):
     ],
 )
 def test_state_and_chance_of_python_are_seen(model, effect):
-    effects = probe(nn.Sequential(model()), X).effects
+    effects = probe(nn.Sequential(model()), mse_loss, X, Y).effects
     assert effects is not None
     assert effect.split()[-1] in effects
     assert effect.split()[0] in effects
 
 
-@pytest.mark.parametrize("model", [Caching(), nn.Linear(3, 1), nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))])
+@pytest.mark.parametrize(
+    ("loss", "effect"),
+    [
+        (Growing(), "changes loss"),
+        (lambda o, t: mse_loss(o, t) * random.random(), "draws from random"),
+        (lambda o, t, seen=[]: seen.append(1) or mse_loss(o, t), None),
+    ],
+)
+def test_the_state_of_a_loss_is_seen_too(loss, effect):
+    effects = probe(nn.Linear(3, 1), loss, X, Y).effects
+    assert (effects is None) == (effect is None)
+    assert effect is None or effect in effects
+
+
+class Averaging(nn.Module):
+    """Keeps a moving average of its weight, which at first is the weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+        self.register_buffer("mean", self.layer.weight.detach().clone())
+        self.register_buffer("most", torch.ones(()))
+
+    def forward(self, x):
+        if self.training:
+            self.mean.lerp_(self.layer.weight.detach(), 0.1)
+            self.most = torch.maximum(self.most, x.max())
+        return self.layer(x)
+
+
+def test_a_buffer_that_is_written_with_what_it_holds_travels_as_well():
+    assert probe(Averaging(), mse_loss, X / 100, Y).buffers == {"mean", "most"}
+    clients = {k: (np.full((4, 3), float(k), dtype="f4"), np.ones((4, 1), dtype="f4")) for k in range(4)}
+    model = Averaging()
+    method = tacit.FedAvg(tacit.SGD(lr=0.05, batch_size=2, epochs=3))
+    task, population = tacit.Task(model, mse_loss), tacit.Population.from_arrays(clients)
+    run = tacit.Federation(task, population, method).run(rounds=5)
+    assert not torch.equal(run.tensors["mean"], model.mean)
+    assert run.tensors["most"] > 1
+
+
+def test_a_normalised_weight_has_norm_one_at_the_end_too():
+    torch.manual_seed(0)
+    model = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 1))
+    clients = {k: (X.numpy() + k, Y.numpy() + k) for k in range(4)}
+    task = tacit.Task(model, mse_loss)
+    method = tacit.FedAvg(tacit.SGD(lr=0.05, batch_size=4))
+    run = tacit.Federation(task, tacit.Population.from_arrays(clients), method).run(rounds=30)
+    assert run.model.weight.norm().item() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("model", [Caching(), nn.Linear(3, 1), nn.Sequential(nn.Linear(3, 1), nn.Dropout(0.5))])
 def test_a_cache_made_once_and_torchs_own_chance_are_no_state(model):
-    assert probe(model, X).effects is None
+    assert probe(model, mse_loss, X, Y).effects is None
 
 
 def test_generators_and_the_model_are_left_as_they_were():
     model = nn.Sequential(nn.BatchNorm1d(3), Chancy(), NumpyChancy(), nn.Dropout(0.5))
     before = random.getstate(), np.random.get_state()[2], torch.get_rng_state(), model[0].running_mean.clone()
-    assert probe(model, X).buffers == {"0.running_mean", "0.running_var", "0.num_batches_tracked"}
+    assert probe(model, mse_loss, X, Y).buffers == {"0.running_mean", "0.running_var", "0.num_batches_tracked"}
     assert random.getstate() == before[0]
     assert np.random.get_state()[2] == before[1]
     assert torch.equal(torch.get_rng_state(), before[2])
@@ -92,7 +209,7 @@ def test_generators_and_the_model_are_left_as_they_were():
 
 def test_where_too_few_examples_are_there_every_buffer_may_move():
     model = nn.BatchNorm1d(3)
-    assert probe(model, X[:1]).buffers == {name for name, _ in model.named_buffers()}
+    assert probe(model, mse_loss, X[:1], Y[:1]).buffers == {name for name, _ in model.named_buffers()}
 
 
 def test_a_model_with_state_runs_eagerly_in_one_worker_and_says_so():

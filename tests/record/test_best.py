@@ -164,3 +164,28 @@ def test_a_checkpoint_with_a_damaged_best_model_is_refused(tmp_path):
 def test_keep_is_best_or_last():
     with pytest.raises(UsageError, match="keep is 'first': give 'best' or 'last'"):
         tacit.Patience(keep="first")
+
+
+def test_a_rule_that_came_later_keeps_the_same_round_however_often_the_run_is_resumed(tmp_path):
+    """The first rounds had no rule: their models are gone, so only later rounds can be kept."""
+    values = [9.0, 1.0, 9.0, 9.0, 9.0, 5.0, 4.0, 6.0, 7.0, 8.0]
+
+    def start(folder):
+        go(values, (), rounds=5, checkpoint=folder, checkpoint_every=1)
+
+    def resume(folder, rounds, patience):
+        rule = watched(rounds=patience)
+        return go(values, rule, rounds=rounds, checkpoint=folder, checkpoint_every=1, resume=True)
+
+    start(tmp_path / "once")
+    start(tmp_path / "twice")
+    resume(tmp_path / "twice", 6, 8)
+    once, twice = (resume(tmp_path / name, 10, 8) for name in ("once", "twice"))
+    assert once.facts["kept_round"] == twice.facts["kept_round"] == 7
+    assert torch.equal(weights(once), weights(twice))
+
+
+def test_a_run_inside_no_grad_trains_all_the_same():
+    with torch.no_grad(), torch.inference_mode():
+        inside = go([1.0], (), rounds=1)
+    assert torch.equal(weights(inside), weights(go([1.0], (), rounds=1)))

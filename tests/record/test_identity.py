@@ -139,3 +139,33 @@ def test_a_checkpoint_of_the_version_before_is_refused(tmp_path):
         StorageError, match=r"has version 1, and this tacit reads 2: go on with the tacit that wrote it"
     ):
         go(tmp_path, 2, resume=True)
+
+
+WEIGHT = 1.0
+
+
+def weighted_loss(output, target):
+    return WEIGHT * helper(output, target)
+
+
+def helper(output, target):
+    return F.mse_loss(output, target)
+
+
+def test_what_a_loss_reads_and_calls_is_part_of_it(tmp_path, monkeypatch):
+    go(tmp_path, 1, loss=weighted_loss)
+    go(tmp_path, 2, resume=True, loss=weighted_loss)
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "WEIGHT", 100.0)
+        with pytest.raises(UsageError, match="the loss is another"):
+            go(tmp_path, 3, resume=True, loss=weighted_loss)
+    monkeypatch.setitem(globals(), "helper", lambda output, target: F.l1_loss(output, target))
+    with pytest.raises(UsageError, match="the loss is another"):
+        go(tmp_path, 3, resume=True, loss=weighted_loss)
+
+
+def test_another_forward_of_the_same_class_is_another_model(tmp_path, monkeypatch):
+    go(tmp_path, 1)
+    monkeypatch.setattr(Net, "forward", lambda self, x: self.last(self.first(x.abs())))
+    with pytest.raises(UsageError, match="the code of the model's classes is another"):
+        go(tmp_path, 2, resume=True)

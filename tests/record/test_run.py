@@ -153,3 +153,17 @@ def test_a_report_that_cannot_be_written_is_an_error_with_its_path(run, tmp_path
         run.report(tmp_path / "file" / "report.html")
     with pytest.raises(UsageError, match="is a folder: give a file"):
         run.report(tmp_path)
+
+
+def test_the_model_stays_as_its_user_leaves_it_and_predicts_in_evaluation_mode():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout(0.5))
+    run = tacit.Run({n: t.clone() for n, t in net.state_dict().items()}, [], {}, net)
+    assert not run.model.training
+    run.model.train()
+    assert run.model.training
+    x = torch.ones(4, 3)
+    assert torch.equal(run.predict(x), run.predict(x))
+    assert run.model.training
+    with torch.no_grad():
+        run.model[0].weight.zero_()
+    assert not run.model[0].weight.any()

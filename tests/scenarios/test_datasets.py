@@ -106,6 +106,7 @@ def test_offline_every_file_to_bring_is_named(shelf: Path):
     with pytest.raises(DataError) as caught:
         datasets.download("toys")
     assert all(word in str(caught.value) for word in ("cannot be fetched", "bring a.csv", "bring b.csv"))
+    assert "--download" not in str(caught.value)  # it was just tried
 
 
 def test_an_unknown_dataset_suggests_the_nearest():

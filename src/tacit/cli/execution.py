@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,28 +18,53 @@ if TYPE_CHECKING:
     from tacit.record.callback import Callback
     from tacit.record.result import Result
     from tacit.record.run import Run
-    from tacit.scenarios.scenario import Prepared, Standing
+    from tacit.scenarios.scenario import Prepared, Scores, Standing
 
 
 def begin(plan: Plan, folder: RunFolder, *, quiet: bool = False) -> Result:
-    """Carries out `plan` from its first round in `folder`, which is empty. What fails before that leaves no folder."""
+    """Carries out `plan` from its first round in `folder`, which is empty.
+
+    What fails before that leaves no folder. What is interrupted does, once the folder was named: it can be resumed.
+    """
     from tacit.plan import written
 
     with folder.locked():
         try:
             folder.write(PLAN, written(plan))
-            prepared, federation = _assembled(plan)
         except BaseException:
             folder.clear()
             raise
-        return _carried_out(plan, folder, prepared, federation, quiet)
+        with _resumable(plan, folder):
+            if not quiet:
+                _tell(f"{plan.scenario}, plan {plan.hash[:12]}, in {folder.path}")
+            try:
+                prepared, federation = _assembled(plan)
+            except Exception:
+                folder.clear()
+                raise
+            return _carried_out(plan, folder, prepared, federation, quiet)
 
 
 def go_on(plan: Plan, folder: RunFolder, *, quiet: bool = False) -> Result:
     """Carries out `plan` from the newest checkpoint in `folder`, or from its first round if there is none."""
-    with folder.locked():
+    with folder.locked(), _resumable(plan, folder):
         prepared, federation = _assembled(plan)
         return _carried_out(plan, folder, prepared, federation, quiet)
+
+
+@contextmanager
+def _resumable(plan: Plan, folder: RunFolder) -> Iterator[None]:
+    """Says how to go on with a run whose plan is in its folder, when it is interrupted.
+
+    Raises:
+        Interrupted: by Ctrl-C or SIGTERM.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = folder.rounds
+        kept = f"{done} of {plan.rounds} rounds are kept. Go on" if done else "no round is kept yet. Begin anew"
+        raise Interrupted(f"interrupted; {kept} with: {folder.resuming}") from None
 
 
 def _assembled(plan: Plan) -> tuple[Prepared, Federation]:
@@ -62,26 +89,21 @@ def _assembled(plan: Plan) -> tuple[Prepared, Federation]:
 def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: Federation, quiet: bool) -> Result:
     from tacit.plan import build
 
-    try:
-        run = federation.run(
-            plan.rounds,
-            prepared.validation(),
-            evaluate_every=plan.run.evaluate_every,
-            until=build.stopping(plan),
-            callbacks=[] if quiet else [_progress(prepared.headline)],
-            checkpoint=folder.checkpoints,
-            checkpoint_every=plan.run.checkpoint_every,
-            resume=folder.rounds > 0,
-            progress=False,
-        )
-        if not quiet:
-            _tell("measuring the model" + (" and what it is held against" if plan.run.compare else ""))
-        standing = prepared.standing(run.model, full=plan.run.compare, workers=plan.run.workers or os.cpu_count() or 1)
-        return _recorded(plan, folder, prepared, federation, run, standing)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; {folder.rounds} of {plan.rounds} rounds are kept. Go on with: {folder.resuming}"
-        ) from None
+    run = federation.run(
+        plan.rounds,
+        prepared.validation(),
+        evaluate_every=plan.run.evaluate_every,
+        until=build.stopping(plan),
+        callbacks=[] if quiet else [_progress(prepared.headline)],
+        checkpoint=folder.checkpoints,
+        checkpoint_every=plan.run.checkpoint_every,
+        resume=folder.rounds > 0,
+        progress=False,
+    )
+    if not quiet:
+        _tell("measuring the model" + (" and what it is held against" if plan.run.compare else ""))
+    standing = prepared.standing(run.model, full=plan.run.compare, workers=plan.run.workers or os.cpu_count() or 1)
+    return _recorded(plan, folder, prepared, federation, run, standing)
 
 
 def _progress(metric: str) -> Callback:
@@ -107,18 +129,27 @@ def _recorded(
 
 
 def _write_report(path: Path, plan: Plan, prepared: Prepared, run: Run, standing: Standing) -> None:
-    from tacit.record.report import write
+    from tacit.record.report import Comparison, write
 
+    clients = f"{len(prepared.population):,} clients, their last interactions"
+    tables = {
+        clients: (_known(standing.test), standing.intervals),
+        "Cold start: clients that no shared model was trained on": (_known(standing.unseen), standing.unseen_intervals),
+    }
     label = ("These data are SYNTHETIC: they come from a generator, not from people.",)
     write(
         run,
         path,
         title=f"{plan.scenario}: {prepared.source}",
-        comparison={name: scores for name, scores in standing.test.items() if scores is not None},
-        intervals=standing.intervals,
+        part="validation",
+        comparisons=[Comparison(title, *table) for title, table in tables.items() if table[0]],
         headline=standing.headline,
         notes=(*(label if prepared.synthetic else ()), *prepared.notes, *standing.notes),
     )
+
+
+def _known(scores: Mapping[str, Scores | None]) -> dict[str, Scores]:
+    return {name: row for name, row in scores.items() if row is not None}
 
 
 def _result(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,15 +83,16 @@ def _safetensors(model: nn.Module, card: dict[str, str]) -> bytes:
 def _onnx(model: nn.Module, example: Tensor, card: dict[str, str]) -> bytes:
     import torch
 
-    program = torch.onnx.export(
-        model.eval(),
-        (example,),
-        dynamo=True,
-        input_names=["features"],
-        output_names=["scores"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
+    with _without_torchvision():
+        program = torch.onnx.export(
+            model.eval(),
+            (example,),
+            dynamo=True,
+            input_names=["features"],
+            output_names=["scores"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
     assert program is not None
     proto = program.model_proto
     for key, text in card.items():
@@ -96,6 +100,21 @@ def _onnx(model: nn.Module, example: Tensor, card: dict[str, str]) -> bytes:
         entry.key, entry.value = key, text
     content: bytes = proto.SerializeToString()
     return content
+
+
+@contextmanager
+def _without_torchvision() -> Iterator[None]:
+    """Keeps torch from saying that operations of torchvision, which no model of tacit uses, cannot be exported."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def needed(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("torchvision is not installed")
+
+    logger.addFilter(needed)
+    try:
+        yield
+    finally:
+        logger.removeFilter(needed)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -16,9 +16,15 @@ import typer
 
 from tacit import __version__
 from tacit.cli import data, doctor, export, plan, recommend, resume, run, runs, scenarios, show
+from tacit.cli.output import told_output
 from tacit.errors import TacitError
 
 UNEXPECTED, INTERRUPTED = 1, 130
+BEFORE_A_RUN = {
+    "run": "interrupted before the first checkpoint: nothing was kept; start again with the same command",
+    "resume": "interrupted before the run went on: what was kept is as it was; start again with the same command",
+}
+"""What an interrupt says that comes before a run is under way; later ones say how to go on with it."""
 # What typer's own errors have in common is not public by itself in every release; BadParameter derives from it.
 MISUSE: Any = typer.BadParameter.__mro__[2]
 
@@ -33,10 +39,10 @@ Begin with:
 Exit codes:
   0    success
   1    unexpected: a fault of tacit, or of a model or loss of yours
-  2    a mistake in the options or in a plan
+  2    a mistake in the options, in the name of a run, or in a plan
   3    data that are missing, damaged or cannot be learned from
   4    a round failed: too few reports could be counted
-  5    a run, checkpoint or report that cannot be written or read
+  5    a run, checkpoint, report or standard output that cannot be written or read
   130  interrupted (Ctrl-C, SIGTERM)
 """
 
@@ -82,21 +88,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.showwarning = _show_warning
-    try:
-        with _ended_by_sigterm():
-            code = app(args=words, prog_name="tacit", standalone_mode=False)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNEXPECTED
-    except (typer.Abort, KeyboardInterrupt):
-        _say("interrupted")
-        return INTERRUPTED
-    except Exception as error:
-        if debug and not isinstance(error, MISUSE):
-            raise
-        return _failed(error)
+    with told_output() as output:
+        try:
+            return _carried_out(words)
+        except (BrokenPipeError, SystemExit):  # the reader of a pipe, `head` say, has seen enough
+            output.give_up()
+            return UNEXPECTED
+        except (typer.Abort, KeyboardInterrupt):
+            _say(BEFORE_A_RUN.get("".join(words[:1]), "interrupted"))
+            return INTERRUPTED
+        except Exception as error:
+            if debug and not isinstance(error, MISUSE):
+                raise
+            return _failed(error)
+
+
+def _carried_out(words: list[str]) -> int:
+    with _ended_by_sigterm():
+        code = app(args=words, prog_name="tacit", standalone_mode=False)
+    if code == INTERRUPTED:  # how newer releases of typer answer a KeyboardInterrupt
+        raise KeyboardInterrupt
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
 
 
 @contextmanager

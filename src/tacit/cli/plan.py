@@ -12,14 +12,14 @@ import typer
 from tacit.cli.options import Settings
 
 if TYPE_CHECKING:
-    from tacit.plan import Given, Plan
+    from tacit.plan import Conflict, Given, Plan
     from tacit.record.folder import RunFolder
 
 CHECK_EXAMPLES = """\b
 Example:
   tacit plan check plan.toml
 
-Nothing is computed. Data that the plan names are looked for.
+Nothing is computed. Data that the plan names are looked for, and their columns held against it.
 """
 SHOW_EXAMPLES = """\b
 Examples:
@@ -41,12 +41,25 @@ def check(file: File) -> None:
     from tacit.scenarios.scenario import scenario
 
     given = given_in_file(file)
-    plan = settled([given], scenario, name=file)
+    plan = settled([given], scenario, name=file, here=_here)
     plan = scenario(plan.scenario).settle(plan)
     print(f"{file} can be carried out: {plan.scenario}, {plan.rounds} rounds, hash {plan.hash}")
     stated = given.values.get("hash")
     if stated not in (None, plan.hash):
         console.say(f"note: its line hash says {stated}, which is of another plan. The line may be removed")
+
+
+def _here(plan: Plan) -> list[Conflict]:
+    """What keeps a plan from being carried out on this machine, with the data at hand."""
+    from tacit.plan import Conflict
+    from tacit.preflight import has_device
+    from tacit.scenarios.scenario import scenario
+
+    found = scenario(plan.scenario).look(plan)
+    if plan.run.device != "cpu" and not has_device(plan.run.device):
+        text = f'device is "{plan.run.device}": torch finds no such accelerator here; give "cpu"'
+        found.append(Conflict(("run.device",), text))
+    return found
 
 
 @app.command(epilog=SHOW_EXAMPLES)

@@ -92,8 +92,6 @@ def run(
     plan = planned(target, given(options, settings or []))
     plan = scenario(plan.scenario).settle(plan)
     folder = claim(out or default_path(plan.scenario, plan.hash, datetime.now()), overwrite=overwrite)
-    if not quiet:
-        console.say(f"{plan.scenario}, plan {plan.hash[:12]}, in {folder.path}")
     console.ended(begin(plan, folder, quiet=quiet), folder, json)
 
 

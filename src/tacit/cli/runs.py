@@ -34,6 +34,9 @@ def runs(folder: Folder = Path("runs"), json: Json = False) -> None:
         console.say(f"there are no runs in {folder}: `tacit run app-recommendation` makes one")
     else:
         console.table(COLUMNS, [[_cell(line[name]) for name in COLUMNS] for line in lines], left=3)
+        for line in lines:
+            if line["problem"]:
+                console.say(f"! {line['problem']}")
 
 
 def _line(run: RunFolder) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def _line(run: RunFolder) -> dict[str, Any]:
     from tacit.record.folder import PLAN
 
     line: dict[str, Any] = {"run": str(run.path), "scenario": None, "state": "unfinished"}
-    line |= {"rounds": run.rounds, "seconds": None, "metric": None, "plan_hash": None}
+    line |= {"rounds": run.rounds, "seconds": None, "metric": None, "plan_hash": None, "problem": None}
     try:
         if run.finished:
             result = run.result
@@ -54,7 +57,7 @@ def _line(run: RunFolder) -> dict[str, Any]:
         plan = tomllib.loads(run.text(PLAN))
         return line | {"scenario": str(plan.get("scenario")), "plan_hash": str(plan.get("hash"))}
     except (StorageError, ValueError, RecursionError) as error:
-        return line | {"state": f"unreadable: {str(error).splitlines()[0].rstrip(':')}"}
+        return line | {"state": "unreadable", "problem": str(error).splitlines()[0].rstrip(":")}
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,8 @@ def trained(name: str) -> tuple[Plan, Prepared, nn.Module]:
     """The plan, the data and the trained model of the run called `name`.
 
     Raises:
-        StorageError: there is no such run, it is not finished, or its files cannot be read.
+        UsageError: there is no such run.
+        StorageError: it is not finished, or its files cannot be read.
         DataError: its data are not at hand.
     """
     from tacit.cli.plan import plan_of

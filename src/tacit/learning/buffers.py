@@ -1,6 +1,6 @@
 """The buffers of one copy of a model: some travel in a flat vector, the others begin anew with every client.
 
-What travels are floating-point buffers that training moves (BatchNorm's statistics). Whole numbers, masks and tables
+What travels are floating-point buffers that training writes (BatchNorm's statistics). Whole numbers, masks and tables
 that no step writes never leave the model: a mean of them would mean nothing, and a mask may hold infinities.
 """
 
@@ -27,31 +27,33 @@ class Buffers:
     Args:
         module: a copy of the model, as the model stands.
         layout: the buffers that travel.
+        moving: names of those that steps are known to write.
     """
 
-    def __init__(self, module: nn.Module, layout: Layout) -> None:
-        self.layout = layout
-        self._places = {n: _place(module, n) for n, _ in module.named_buffers()}
+    def __init__(self, module: nn.Module, layout: Layout, moving: Collection[str]) -> None:
+        self.layout, self.moving = layout, moving
         self._homes = dict(module.named_buffers())
+        # One buffer may have several places: modules share it.
+        self._places = {n: (*_place(module, n), b) for n, b in module.named_buffers(remove_duplicate=False)}
         self._first = {n: b.detach().clone() for n, b in self._homes.items() if n not in layout}
         self._seen = {n: self._homes[n]._version for n in self._first}
 
     def push(self, vector: Tensor) -> None:
         """Begins a client: (b,) into the buffers that travel, the others as they were at first."""
-        values = self.layout.unpack(vector)
-        for name, (module, leaf) in self._places.items():
-            home = self._homes[name]
+        for module, leaf, home in self._places.values():
             module._buffers[leaf] = home
+        values = self.layout.unpack(vector)
+        for name, home in self._homes.items():
             if name in values:
                 home.copy_(values[name])
-            elif home._version != self._seen[name]:
+            elif name in self.moving or home._version != self._seen[name]:
                 home.copy_(self._first[name])
                 self._seen[name] = home._version
 
     def pull(self, vector: Tensor) -> None:
         """What a client's steps have made of the buffers that travel, into (b,)."""
         for name, view in self.layout.unpack(vector).items():
-            module, leaf = self._places[name]
+            module, leaf, _ = self._places[name]
             now = module._buffers[leaf]
             if now is not None:
                 view.copy_(now)

@@ -94,11 +94,11 @@ def choose(
     if engine not in ENGINES:
         raise UsageError(f"engine is {engine!r}: give one of {', '.join(ENGINES)}")
     declined: dict[str, str] = {}
-    effects = probe(task.model, sample.x).effects
+    effects = probe(task.model, task.loss, sample.x, sample.y).effects
     if effects:
         warnings.warn(
-            f"the model keeps state that no report carries: {effects}, which goes on from one client to the next. One "
-            "worker trains eagerly, so that the order is fixed; a resumed run begins with fresh state",
+            f"the model or its loss keeps state that no report carries: {effects}. It goes on from client to client. "
+            "One worker trains eagerly, so that the order is fixed; a resumed run begins with fresh state",
             TacitWarning,
             stacklevel=2,
         )

@@ -1,15 +1,14 @@
-"""What a model's forward pass does besides giving an output: the buffers that it moves, and the state that it keeps.
+"""What training does to a model besides moving its parameters: the buffers that it writes, and the state that it keeps.
 
-Seen by trying: two passes in training mode on a few real examples, on a copy of the model. What the first pass makes
-once (a cache) is not counted.
+Seen by trying: two passes of the model and the loss, in training mode, on a few real examples, on copies. A copy that
+sees other examples tells a cache, which is the same for all data, from state that the first data leave.
 """
 
 from __future__ import annotations
 
 import copy
 import random
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tacit.learning.frozen import frozen
+
 EXAMPLES = 8
 """Examples that a probe looks at."""
 OWN = ("_parameters", "_buffers", "_modules", "training")
-PLAIN = (bool, int, float, str, type(None))
+Loss = Callable[[Tensor, Tensor], Any]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Side effects of a forward pass in training mode.
+    """Side effects of a forward pass in training mode, and of the loss.
 
     Attributes:
-        buffers: names of the buffers that it moves; of all, where the pass fails on so few examples.
-        state: Python attributes that it changes, such as "encoder.calls".
-        chance: generators other than torch's that it draws from.
+        buffers: names of the buffers that are written; of all finite ones, where the pass fails on so few examples.
+        state: what else is changed, such as "encoder.calls" or "loss.step".
+        chance: generators other than torch's that are drawn from.
     """
 
     buffers: frozenset[str]
@@ -42,65 +43,64 @@ class Probe:
         """What of it survives from one client to the next, as words; None where nothing does."""
         found = [f"changes {', '.join(self.state[:3])}"] if self.state else []
         found += [f"draws from {' and '.join(self.chance)}"] if self.chance else []
-        return f"its forward pass {' and '.join(found)}" if found else None
+        return f"a step of it {' and '.join(found)}" if found else None
 
 
-def probe(model: nn.Module, x: Tensor) -> Probe:
-    """Tries `model` on the first examples of `x` (R, ...). Generators are left as they were."""
-    every = frozenset(name for name, _ in model.named_buffers())
-    mine = copy.deepcopy(model).train()
+def probe(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Probe:
+    """Tries `model` and `loss` on the first examples of `x` and `y` (R, ...). Generators are left as they were."""
+    every = {name: bool(torch.isfinite(b).all()) for name, b in model.named_buffers()}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
+    rows = torch.arange(min(len(x), EXAMPLES))
     try:
+        mine, other = _Trial(model, loss), _Trial(model, loss)
         with torch.random.fork_rng(devices=()), torch.no_grad():
-            first = {n: b.clone() for n, b in mine.named_buffers()}
-            mine(x[:EXAMPLES].clone())
-            before = dict(_attributes(mine))
-            mine(x[:EXAMPLES].flip(0))
-        after = dict(_attributes(mine))
-        moved = {n for n, b in mine.named_buffers() if n in every and not _same(first.get(n), b)}
+            first = mine.step(x[rows], y[rows])
+            elsewhere = other.step(x[rows // 2], y[rows // 2])
+            second = mine.step(x[rows.flip(0)], y[rows.flip(0)])
         chance = ["random"] if random.getstate() != python else []
         chance += ["numpy.random"] if _drawn(numpy) else []
     except Exception:  # too few examples for BatchNorm, or a bad one: nothing is known of the buffers
-        return Probe(every)
+        return Probe(frozenset(name for name, finite in every.items() if finite))
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-    changed = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
-    return Probe(frozenset(moved), tuple(changed), tuple(chance))
+    changed = {n for n in {*first, *second} if first.get(n) != second.get(n) or first.get(n) != elsewhere.get(n)}
+    return Probe(frozenset(mine.written() & every.keys()), tuple(sorted(changed)), tuple(chance))
 
 
-def _same(before: Tensor | None, after: Tensor) -> bool:
-    return before is not None and before.shape == after.shape and torch.equal(_bits(before), _bits(after))
+class _Trial:
+    """A copy of the model and the loss, and what it looked like at first."""
 
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        self.model, self.loss = copy.deepcopy((model, loss))
+        self.model.train()
+        self.buffers = {n: (b, b._version, frozen(b)) for n, b in self.model.named_buffers()}
 
-def _bits(tensor: Tensor) -> Tensor:
-    """As integers, for NaN equals itself."""
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    def step(self, x: Tensor, y: Tensor) -> dict[str, Any]:
+        """Takes one pass, which always draws the same from torch's generator. Returns all state there is after it."""
+        torch.manual_seed(0)
+        self.loss(self.model(x), y)
+        return dict(self._state())
+
+    def _state(self) -> Iterator[tuple[str, Any]]:
+        for path, module in self.model.named_modules():
+            for name, value in vars(module).items():
+                if name not in OWN and not name.endswith("_hooks"):
+                    yield f"{path}.{name}".lstrip("."), frozen(value)
+        yield from ((name, frozen(p)) for name, p in self.model.named_parameters())
+        yield from ((name, frozen(b)) for name, b in self.model.named_buffers() if name not in self.buffers)
+        yield "loss", frozen(self.loss)
+
+    def written(self) -> set[str]:
+        """The buffers that were written, even with what they held, or replaced."""
+        now = dict(self.model.named_buffers())
+        return {
+            n
+            for n, (tensor, version, bits) in self.buffers.items()
+            if now.get(n) is not tensor or tensor._version != version or frozen(tensor) != bits
+        }
 
 
 def _drawn(before: Any) -> bool:
     now: Any = np.random.get_state()  # noqa: NPY002
     return before[2] != now[2] or not np.array_equal(before[1], now[1])
-
-
-def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Every Python attribute of every module, as values that can be compared later."""
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name not in OWN and not name.endswith("_hooks"):
-                yield f"{path}.{name}".lstrip("."), _frozen(value)
-
-
-def _frozen(value: Any) -> Any:
-    """Plain values as they are, containers item by item, tensors by their bits; anything else by which object it is."""
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, Tensor):
-        return tuple(value.shape), _bits(value).numpy().tobytes() if value.numel() < 2**20 else id(value)
-    if isinstance(value, list | tuple | deque):
-        return tuple(_frozen(v) for v in value)
-    if isinstance(value, set | frozenset):
-        return frozenset(_frozen(v) for v in value)
-    if isinstance(value, dict):
-        return tuple((_frozen(k), _frozen(v)) for k, v in value.items())
-    return id(value)

@@ -53,9 +53,9 @@ class Task:
             are frozen: known to all, never sent.
         loss: `loss(output, target)`, the mean over the batch, a scalar.
         metrics: name -> `metric(output, target)`, the mean over the batch.
-        buffers: "average" (floating-point buffers that training moves, such as BatchNorm's statistics, are averaged
+        buffers: "average" (floating-point buffers that training writes, such as BatchNorm's statistics, are averaged
             plainly over the cohort) or "local" (they stay as the model has them). Whole numbers, and what no step
-            moves, never leave the model: every client begins with them as they are.
+            writes, never leave the model: every client begins with them as they are.
 
     Raises:
         UsageError: with every problem of the arguments.
@@ -75,12 +75,12 @@ class Task:
         self.moving = frozenset(name for name, _ in model.named_buffers())
         self.buffer_layout = travelling(model, () if buffers == "local" else self.moving)
 
-    def settled(self, x: Tensor) -> Task:
-        """This task, knowing which buffers a forward pass in training mode on `x` (R, ...) moves."""
+    def settled(self, x: Tensor, y: Tensor) -> Task:
+        """This task, knowing which buffers a forward pass in training mode on `x` and `y` (R, ...) writes."""
         if not self.moving:
             return self
         task = copy.copy(self)
-        task.moving = probe(self.model, x).buffers
+        task.moving = probe(self.model, self.loss, x, y).buffers
         task.buffer_layout = travelling(self.model, task.moving & set(self.buffer_layout.names))
         return task
 
@@ -133,7 +133,7 @@ class Task:
         values, gradients = self.layout.unpack(x), self.layout.unpack(g)
         for name, parameter in trained.items():
             parameter.data, parameter.grad = values[name], gradients[name]
-        buffers = Buffers(module, self.buffer_layout)
+        buffers = Buffers(module, self.buffer_layout, self.moving)
         return Bound(module, x, g, b, partial(buffers.push, b), partial(buffers.pull, b))
 
     def gradient(self, x: Tensor, b: Tensor, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

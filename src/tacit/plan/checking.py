@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -29,12 +30,25 @@ class Checking:
 
     def add(self, path: Path, problem: str) -> None:
         """Records a problem with the entry at `path`, or with the table around it."""
-        around = [path[:n] for n in range(len(path), 0, -1)]
-        within = [p for p in self.places if p[: len(path)] == path]
-        place = next((self.places[p] for p in (*around[:1], *within, *around[1:]) if p in self.places), "")
+        place = self._place(path)
         self.faults.append(path)
         line = int(place[5:]) if place.startswith("line ") else 0
         self.problems.append(((line, len(self.problems)), f"{place}: {problem}" if place else problem))
+
+    def _place(self, path: Path) -> str:
+        """The place of `path`: of itself or what lies in it, else of the table around it or what lies in that.
+
+        An option wins over a line, as it does where they say different things.
+        """
+        for n in range(len(path), 0, -1):
+            around = path[:n]
+            inside = n == len(path) or n > 1  # a whole section says too little of where in it
+            found = [self.places[p] for p in self.places if p == around or (inside and p[:n] == around)]
+            if found:
+                return next(
+                    (place for place in found if not place.startswith("line ")), self.places.get(around, found[0])
+                )
+        return ""
 
     def in_order(self) -> list[str]:
         """The problems as text: those of options first, then by line."""
@@ -192,7 +206,12 @@ class Checking:
         """A problem whose text names its field, mostly: it gets the place of the first field that it names."""
         words = _words(problem)
         where = next(((*path, word) for word in words if (*path, word) in self.places), (*path, "name"))
-        self.add(where, f"{'.'.join(path)}: {problem}")
+        self.add(where, f"{'.'.join(path)}: {in_plan(problem)}")
+
+
+def in_plan(problem: str) -> str:
+    """What a class says of None, in the words of a plan."""
+    return re.sub(r"\bNone\b", f'"{NONE}"', problem)
 
 
 def _words(problem: str) -> list[str]:

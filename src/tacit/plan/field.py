@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 
 from annotated_types import Ge, Lt
 
-from tacit.errors import UsageError
+from tacit.errors import TacitError, UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -207,7 +207,7 @@ def _fit_rate(value: Any, name: str) -> Any:
     return resolved
 
 
-def listed(error: UsageError) -> list[str]:
-    """The problems that an error of a class lists, one by one."""
+def listed(error: TacitError) -> list[str]:
+    """The problems that an error lists, one by one."""
     lines = [line.removeprefix("  - ") for line in str(error).splitlines() if line.startswith("  - ")]
     return lines or [str(error)]

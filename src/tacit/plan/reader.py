@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tacit.errors import Problems, UsageError
+from tacit.errors import DataError, Problems, UsageError
 from tacit.plan.checking import Checking
 from tacit.plan.overlay import overlaid
 from tacit.plan.plan import VERSION, Plan
 from tacit.plan.remainder import conflicts
-from tacit.plan.section import Own
+from tacit.plan.section import Conflict, Own, Unknown
 from tacit.plan.toml import Path, lines_of
 
 LONGEST = 1 << 20  # characters of a plan's text
@@ -82,11 +82,23 @@ def read(text: str, scenario: Callable[[str], Own], *, name: str = "the plan", s
     return settled([given_in(text, name), settings or Given()], scenario, name=name)
 
 
-def settled(layers: Iterable[Given], scenario: Callable[[str], Own], *, name: str = "the plan") -> Plan:
+def settled(
+    layers: Iterable[Given],
+    scenario: Callable[[str], Own],
+    *,
+    name: str = "the plan",
+    here: Callable[[Plan], Iterable[Conflict]] | None = None,
+) -> Plan:
     """The plan that `layers` describe, later ones winning, with the scenario's defaults below them all.
 
+    Args:
+        layers: the file, then options.
+        scenario: gives a scenario by name, or raises UsageError.
+        name: of the plan, for error messages.
+        here: what keeps a plan that is sound in itself from being carried out on this machine.
+
     Raises:
-        UsageError: with every problem, each with its place.
+        UsageError: with every problem, each with its place (DataError where all of them are about data).
     """
     given: dict[str, Any] = {}
     places: dict[Path, str] = {}
@@ -96,10 +108,15 @@ def settled(layers: Iterable[Given], scenario: Callable[[str], Own], *, name: st
     with Problems(f"{name} cannot be carried out", UsageError) as found:
         checking = Checking(places)
         own = _scenario(given, scenario, checking)
-        if own is not None:
+        if own is None:
+            own, given = Unknown(), Unknown().within_reach(given)
             content = checking.document(overlaid(own.defaults(given), given), own)
-            for path, problem in conflicts(given, own, checking):
-                checking.add(path, problem)
+        else:
+            content = checking.document(overlaid(own.defaults(given), given), own)
+            clashes = conflicts(given, own, checking, here)
+            found.error = UsageError if checking.problems or not all(c.of_data for _, c in clashes) else DataError
+            for path, conflict in clashes:
+                checking.add(path, conflict.problem)
         found.extend(checking.in_order())
     return Plan.model_validate(content)
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tacit.plan.checking import Checking, Path
 from tacit.plan.overlay import overlaid
 from tacit.plan.plan import Plan
-from tacit.plan.section import Own
+from tacit.plan.section import Conflict, Own
 
 
-def conflicts(given: Mapping[str, Any], own: Own, checking: Checking) -> list[tuple[Path, str]]:
-    """The problems between entries of `given` that are sound themselves: the place of each, and what it is.
+def conflicts(
+    given: Mapping[str, Any], own: Own, checking: Checking, here: Callable[[Plan], Iterable[Conflict]] | None = None
+) -> list[tuple[Path, Conflict]]:
+    """The problems between entries of `given` that are sound themselves, each with its place.
 
-    Faulty entries give way to their defaults until a plan can be made, and what the scenario says of that plan counts
-    only where it looked at none of them.
+    Faulty entries give way to their defaults until a plan can be made, and what the scenario says of that plan, or
+    `here` of the machine and the data at hand, counts only where it looked at none of them.
     """
     plan, replaced = _sound(given, own, checking)
     if plan is None:
         return []
-    found = [([tuple(key.split(".")) for key in conflict.keys], conflict.problem) for conflict in own.problems(plan)]
-    return [(paths[0], problem) for paths, problem in found if not any(_within(path, replaced) for path in paths)]
+    found = [*own.problems(plan), *(here(plan) if here else ())]
+    paths = [[tuple(key.split(".")) for key in conflict.keys] for conflict in found]
+    pairs = zip(paths, found, strict=True)
+    return [(keys[0], conflict) for keys, conflict in pairs if not any(_within(key, replaced) for key in keys)]
 
 
 def _sound(given: Mapping[str, Any], own: Own, checking: Checking) -> tuple[Plan | None, list[Path]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tacit.plan.field import PlanField, fields_of
+from tacit.plan.parts import PARTS, part_fields
 
 OWN = ("data", "model")
 
@@ -44,10 +45,12 @@ class Conflict:
     Attributes:
         keys: every entry that was looked at, as "selection.cohort"; the problem is reported at the first.
         problem: what is wrong, and what to do.
+        of_data: whether the data are to blame and not the plan.
     """
 
     keys: tuple[str, ...]
     problem: str
+    of_data: bool = False
 
 
 class Own(Protocol):
@@ -64,3 +67,35 @@ class Own(Protocol):
     def problems(self, plan: Any) -> list[Conflict]:
         """What is wrong with a plan as a whole and can be seen without reading data."""
         ...
+
+
+class Unknown:
+    """Stands in for a scenario that is not there, so that everything else in its plan can be checked."""
+
+    def sections(self, given: Mapping[str, Any]) -> Mapping[str, Section]:
+        """None: what the tables of the scenario may hold is not known."""
+        return {}
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Some choice that no check objects to."""
+        return {
+            "rounds": 1,
+            "algorithm": {"name": "FedAvg"},
+            "solver": {"name": "SGD", "lr": 1.0},
+            "selection": {"name": "Everyone"},
+        }
+
+    def problems(self, plan: Any) -> list[Conflict]:
+        """None can be seen."""
+        return []
+
+    def within_reach(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` without what only the scenario can tell: its own tables, and fields of a class that it would name."""
+        kept = {name: entry for name, entry in given.items() if name not in OWN}
+        for section, default in self.defaults(given).items():
+            entry = kept.get(section)
+            if section in PARTS and isinstance(entry, Mapping) and "name" not in entry:
+                elsewhere = {n for name in PARTS[section] for n in part_fields(section, name)}
+                mine = part_fields(section, default["name"])
+                kept[section] = {n: v for n, v in entry.items() if n in mine or n not in elsewhere}
+        return kept

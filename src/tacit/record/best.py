@@ -52,9 +52,9 @@ class Best:
         """What the first of these rules that keeps the best model has kept; None where none has."""
         return next((self._kept[rule.key] for rule in rules if _keeps(rule) and rule.key in self._kept), None)
 
-    def state(self) -> dict[str, int]:
-        """The rounds of the models that are kept, for a checkpoint."""
-        return {key: kept.round for key, kept in self._kept.items()}
+    def state(self) -> dict[str, list[int | None]]:
+        """For each rule, the round since which it has looked, and the round of what it keeps; for a checkpoint."""
+        return {k: [self._since[k], self._kept[k].round if k in self._kept else None] for k in self._rules}
 
     def tensors(self) -> dict[str, Tensor]:
         """The models that are kept, for a checkpoint."""
@@ -75,13 +75,18 @@ class Best:
             StorageError: the checkpoint is damaged.
         """
         known = state if isinstance(state, dict) else {}
-        self._since = {key: 0 if key in known else rounds for key in self._rules}
+        self._since = dict.fromkeys(self._rules, rounds)
         for key in self._rules.keys() & known.keys():
-            mine = tensors.get(f"best.{key}.x"), tensors.get(f"best.{key}.buffers")
-            if not _like(mine[0], x) or not _like(mine[1], buffers) or not _is_round(known[key], rounds):
-                raise StorageError(f"the checkpoint is damaged in best.{key}: go on from an earlier one")
-            assert mine[0] is not None and mine[1] is not None
-            self._kept[key] = Kept(known[key], mine[0], mine[1])
+            damaged = StorageError(f"the checkpoint is damaged in best.{key}: go on from an earlier one")
+            if not _is_pair(known[key], rounds):
+                raise damaged
+            self._since[key], round = known[key]
+            if round is not None:
+                mine = tensors.get(f"best.{key}.x"), tensors.get(f"best.{key}.buffers")
+                if not _like(mine[0], x) or not _like(mine[1], buffers):
+                    raise damaged
+                assert mine[0] is not None and mine[1] is not None
+                self._kept[key] = Kept(round, mine[0], mine[1])
 
 
 def _keeps(rule: Stopping) -> TypeGuard[Patience]:
@@ -92,5 +97,9 @@ def _like(tensor: Tensor | None, other: Tensor) -> bool:
     return tensor is not None and tensor.shape == other.shape and tensor.dtype == other.dtype
 
 
-def _is_round(value: object, rounds: int) -> bool:
-    return isinstance(value, int) and 1 <= value <= rounds
+def _is_pair(value: Any, rounds: int) -> bool:
+    """Whether it is what `state` gives: a number of rounds from 0, and a round from 1 or None."""
+    if not isinstance(value, list) or len(value) != 2 or not all(v is None or type(v) is int for v in value):
+        return False
+    since, round = value
+    return since is not None and 0 <= since <= rounds and (round is None or 1 <= round <= rounds)

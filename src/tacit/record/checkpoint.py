@@ -54,7 +54,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         for abandoned in folder.glob(f".{PREFIX}*"):  # by a process that was killed while it wrote
             shutil.rmtree(abandoned)
         partial.mkdir(parents=True)
-        save_file({n: t.contiguous().clone() for n, t in checkpoint.tensors.items()}, partial / "tensors.safetensors")
+        _save_file(partial / "tensors.safetensors", checkpoint.tensors)
         content = {"version": VERSION, "round": checkpoint.round, **checkpoint.state}
         (partial / "state.json").write_text(json.dumps(content))
         for path in (partial / "tensors.safetensors", partial / "state.json", partial):
@@ -140,12 +140,20 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({n: t.detach().contiguous().clone() for n, t in tensors.items()}, partial)
+        _save_file(partial, tensors)
         flush(partial)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def _save_file(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes a safetensors file that may be read by whom the umask lets; its own writer lets nobody but its owner."""
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    save_file({n: t.detach().contiguous().clone() for n, t in tensors.items()}, path)
+    path.chmod(mode)
 
 
 def save_text(path: Path, text: str) -> None:

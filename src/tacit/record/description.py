@@ -75,10 +75,22 @@ def _of_function(value: Any, inner: Callable[[Any], str]) -> str | None:
         return name
     if not isinstance(value, FunctionType):
         return inner(value.__wrapped__) if hasattr(value, "__wrapped__") else None
-    if module.partition(".")[0] in LIBRARIES:
+    if not _is_users(value):
         return f"{module}.{name}"
-    settings = ", ".join(["", *map(inner, _settings(value))])
+    settings = ", ".join(["", *map(inner, _settings(value)), *_reached(value, inner)])
     return f"{name} (code {_of_code(value.__code__)}{settings})"
+
+
+def _reached(function: FunctionType, inner: Callable[[Any], str]) -> list[str]:
+    """The global values that a function reads, and the code of the user's own functions that it calls."""
+    found = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
+    values = [f"{n}={inner(v)}" for n, v in found.items() if isinstance(v, (*PLAIN, *TORCH, Enum, Tensor, np.ndarray))]
+    calls = [f"{n}={_of_code(v.__code__)}" for n, v in found.items() if isinstance(v, FunctionType) and _is_users(v)]
+    return [*values, *calls]
+
+
+def _is_users(thing: Any) -> bool:
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] not in LIBRARIES
 
 
 def _settings(function: FunctionType) -> list[Any]:
@@ -126,6 +138,13 @@ def _of_object(value: Any, inner: Callable[[Any], str]) -> str:
         return f"{kind.__qualname__}({', '.join(f'{n}={inner(v)}' for n, v in held.items())})"
     except UsageError as error:
         raise UsageError(f"in a {kind.__qualname__}: {error}") from None
+
+
+def code_of(model: nn.Module) -> list[str]:
+    """The code of every class of modules in `model` that a user wrote."""
+    classes = dict.fromkeys(kind for m in model.modules() for kind in type(m).__mro__ if _is_users(kind))
+    methods = ((kind, name, f) for kind in classes for name, f in vars(kind).items() if isinstance(f, FunctionType))
+    return [f"{kind.__qualname__}.{name}: {description(f)}" for kind, name, f in methods if name != "__init__"]
 
 
 def parts_of(model: nn.Module) -> list[str]:

@@ -210,7 +210,7 @@ def opened(name: str, runs: Path = Path("runs")) -> RunFolder:
     """The run in the folder `name`, or called `name` in `runs`.
 
     Raises:
-        StorageError: there is none; the nearest is given.
+        UsageError: there is none; the nearest is given.
     """
     from difflib import get_close_matches
 
@@ -218,11 +218,11 @@ def opened(name: str, runs: Path = Path("runs")) -> RunFolder:
         if (path / PLAN).is_file():
             return RunFolder(path)
     if Path(name).is_dir():
-        raise StorageError(f"{name} is not the folder of a run: it has no {PLAN}")
+        raise UsageError(f"{name} is not the folder of a run: it has no {PLAN}")
     known = [folder.path.name for folder in all_in(runs)]
     near = get_close_matches(Path(name).name, known, n=2, cutoff=0.5)
     meant = " or ".join(str(runs / n) for n in near)
-    raise StorageError(f"there is no run {name!r}: {f'did you mean {meant}?' if near else '`tacit runs` lists them'}")
+    raise UsageError(f"there is no run {name!r}: {f'did you mean {meant}?' if near else '`tacit runs` lists them'}")
 
 
 def all_in(folder: Path) -> list[RunFolder]:

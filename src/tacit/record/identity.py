@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from tacit.errors import UsageError
 from tacit.learning.task import Task
 from tacit.population.population import Population
-from tacit.record.description import array_digest, description, parts_of
+from tacit.record.description import array_digest, code_of, description, parts_of
 
 SHOWN = 3
 IN_WORDS = {
     "population": "the data of the clients are others",
     "clients": "the clients are others, or have other numbers of examples",
     "constants": "the values of the model's frozen parameters, or of its buffers that no step moves, are others",
+    "code": "the code of the model's classes is another, or another Python has compiled it",
     "loss": "the loss is another, or another Python has compiled its code",
 }
 """What is said where the values themselves, digests or long texts, would say nothing."""
@@ -51,6 +52,7 @@ def identity(task: Task, population: Population, seed: int, **choices: object) -
         "dtype": str(task.dtype).removeprefix("torch."),
         "buffers": task.buffers,
         "model": list(_structure(task.model)),
+        "code": code_of(task.model),
         "constants": {name: array_digest(value) for name, value in constant.items()},
         "clients": population.roster(),
         "population": population.fingerprint(),

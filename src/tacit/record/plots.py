@@ -50,22 +50,22 @@ def figure(draw: Any, width: float = 6.4, height: float = 3.0) -> str:
     return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)
 
 
-def loss_curves(history: pandas.DataFrame) -> str:
-    """Training loss, and test loss where it was measured, over rounds."""
+def loss_curves(history: pandas.DataFrame, part: str = "test") -> str:
+    """Training loss, and where it was measured the loss on `part` of the data, over rounds."""
 
     def draw(axes: Axes) -> None:
         axes.plot(history["round"], history["loss"], color=BLUE, label="training (mean over the cohort)")
         if "test_loss" in history and history["test_loss"].notna().any():
             known = history[history["test_loss"].notna()]
-            axes.plot(known["round"], known["test_loss"], color=ORANGE, label="test")
+            axes.plot(known["round"], known["test_loss"], color=ORANGE, label=part)
         axes.set(xlabel="round", ylabel="loss")
         axes.legend(frameon=False)
 
     return figure(draw)
 
 
-def metric_curves(history: pandas.DataFrame) -> str | None:
-    """Every test metric but the loss over rounds; None where none was measured."""
+def metric_curves(history: pandas.DataFrame, part: str = "test") -> str | None:
+    """Every metric but the loss over rounds, measured on `part` of the data; None where none was measured."""
     names = [c for c in history if str(c).startswith("test_") and c != "test_loss" and history[c].notna().any()]
     if not names:
         return None
@@ -74,7 +74,7 @@ def metric_curves(history: pandas.DataFrame) -> str | None:
         for name, colour in zip(names, COLOURS * (1 + len(names) // len(COLOURS)), strict=False):
             known = history[history[name].notna()]
             axes.plot(known["round"], known[name], color=colour, label=str(name).removeprefix("test_"))
-        axes.set(xlabel="round", ylabel="test metric")
+        axes.set(xlabel="round", ylabel=f"{part} metric")
         axes.legend(frameon=False, ncols=2)
 
     return figure(draw)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tacit.record import plots
 from tacit.record.checkpoint import save_text
+from tacit.record.wording import in_words, label
 
 if TYPE_CHECKING:
     from tacit.record.run import Run
@@ -19,6 +21,7 @@ body{font:15px/1.55 system-ui,sans-serif;color:#1c2733;background:#f5f7f9;margin
 main{max-width:1080px;margin:0 auto;padding:24px}
 h1{font-size:26px;margin:8px 0 2px}
 h2{font-size:18px;margin:0 0 10px}
+h3{font-size:15px;margin:14px 0 6px}
 p.lead{color:#55626f;margin:0 0 20px}
 section{background:#fff;border:1px solid #e1e6eb;border-radius:10px;padding:18px 20px;margin:0 0 18px}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}
@@ -30,12 +33,27 @@ svg{max-width:100%;height:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:5px 10px;border-bottom:1px solid #e8ecf0}
 th:first-child,td:first-child{text-align:left}
+table.facts td{text-align:left;overflow-wrap:anywhere}
 tr.mine{font-weight:600;background:#eef4fb}
-code{font-size:13px;word-break:break-all}
 details{margin-top:8px}
 .table{overflow-x:auto}
 """
 Table = plots.Table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The trained model beside others.
+
+    Attributes:
+        title: on whom it was measured.
+        table: name -> metric -> value or None.
+        intervals: name -> (low, high), 95 % of the headline metric.
+    """
+
+    title: str
+    table: Table
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def write(
@@ -43,8 +61,8 @@ def write(
     path: Path,
     *,
     title: str = "Federated run",
-    comparison: Table | None = None,
-    intervals: Mapping[str, Sequence[float]] | None = None,
+    part: str = "test",
+    comparisons: Sequence[Comparison] = (),
     headline: str | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -54,18 +72,16 @@ def write(
         run: what to report.
         path: file to write.
         title: heading of the page.
-        comparison: name -> metric -> value or None, for a table and a bar chart.
-        intervals: name -> (low, high) of the headline metric.
-        headline: metric of the bar chart; the table's first when None.
-        notes: paragraphs under the comparison.
+        part: the part of the data that was measured after rounds, in a word.
+        comparisons: tables of the trained model beside others; the first with a bar chart.
+        headline: metric of the bar chart and of intervals; the table's first when None.
+        notes: paragraphs under the comparisons.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    sections = [_summary(run), _curves(run)]
-    if comparison:
-        sections.insert(1, _comparison(comparison, intervals, headline, notes))
-    sections += [_set_aside(run), _facts(run), _rounds(run)]
+    sections = [_summary(run), _comparisons(comparisons, headline, notes), _curves(run, part)]
+    sections += [_set_aside(run), _facts(run), _rounds(run, part)]
     lead = f"{len(run.rows)} rounds; {run.facts.get('ended', '')}"
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -92,39 +108,50 @@ def _summary(run: Run) -> str:
         ("training loss", number(last.get("loss"))),
         ("up per report", size(run.facts.get("bytes_up_per_client", 0))),
         ("down per client", size(run.facts.get("bytes_down_per_client", 0))),
+        ("up in all, every round", size(sum(row["bytes_up"] for row in run.rows))),
+        ("down in all, every round", size(sum(row["bytes_down"] for row in run.rows))),
         ("engine", str(run.facts.get("engine", ""))),
     ]
     boxes = "".join(f'<div class="card"><b>{escape(v)}</b><span>{escape(n)}</span></div>' for n, v in cards)
     return _section("Summary", f'<div class="cards">{boxes}</div>')
 
 
-def _curves(run: Run) -> str:
+def _curves(run: Run, part: str) -> str:
     history = run.history
     if history.empty:
         return ""
     drawn = [
-        plots.loss_curves(history),
-        plots.metric_curves(history),
+        plots.loss_curves(history, part),
+        plots.metric_curves(history, part),
         plots.participation(history),
         plots.phases(history),
     ]
     return _section("Over the rounds", f'<div class="plots">{"".join(f"<div>{d}</div>" for d in drawn if d)}</div>')
 
 
-def _comparison(
-    table: Table, intervals: Mapping[str, Sequence[float]] | None, headline: str | None, notes: Sequence[str]
-) -> str:
-    metrics = list(dict.fromkeys(metric for row in table.values() for metric in row))
+def _comparisons(comparisons: Sequence[Comparison], headline: str | None, notes: Sequence[str]) -> str:
+    body = ""
+    for number, comparison in enumerate(comparisons):
+        metrics = list(dict.fromkeys(metric for row in comparison.table.values() for metric in row))
+        shown = headline or metrics[0]
+        body += f"<h3>{escape(comparison.title)}</h3>{_comparison(comparison, metrics, shown)}"
+        body += plots.comparison_bars(comparison.table, shown, comparison.intervals) if number == 0 else ""
+    text = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return _section("Against other ways to learn", body + text)
+
+
+def _comparison(comparison: Comparison, metrics: Sequence[str], headline: str) -> str:
     head = "".join(f"<th>{escape(m)}</th>" for m in metrics)
+    head += f"<th>{escape(headline)}, 95 %</th>" if comparison.intervals else ""
     rows = ""
-    for name, row in table.items():
+    for name, row in comparison.table.items():
         mine = ' class="mine"' if name == "federated" else ""
         cells = "".join(f"<td>{number(row.get(m))}</td>" for m in metrics)
+        if comparison.intervals:
+            ends = comparison.intervals.get(name)
+            cells += f"<td>{f'{number(ends[0])} to {number(ends[1])}' if ends else number(None)}</td>"
         rows += f"<tr{mine}><td>{escape(name.replace('_', ' '))}</td>{cells}</tr>"
-    bars = plots.comparison_bars(table, headline or metrics[0], intervals)
-    text = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    body = f'<div class="table"><table><tr><th></th>{head}</tr>{rows}</table></div>{bars}{text}'
-    return _section("Against other ways to learn", body)
+    return f'<div class="table"><table><tr><th></th>{head}</tr>{rows}</table></div>'
 
 
 def _set_aside(run: Run) -> str:
@@ -134,17 +161,17 @@ def _set_aside(run: Run) -> str:
 
 
 def _facts(run: Run) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(str(n))}</td><td><code>{escape(str(v))}</code></td></tr>" for n, v in run.facts.items()
-    )
-    return _section("How it was made", f'<div class="table"><table>{rows}</table></div>')
+    told = ((name, in_words(name, value)) for name, value in run.facts.items())
+    rows = "".join(f"<tr><td>{escape(label(name))}</td><td>{escape(text)}</td></tr>" for name, text in told if text)
+    return _section("How it was made", f'<div class="table"><table class="facts">{rows}</table></div>')
 
 
-def _rounds(run: Run) -> str:
+def _rounds(run: Run, part: str) -> str:
     if not run.rows:
         return ""
     names = [n for n in run.rows[-1] if n != "set_aside_reasons"]
-    head = "".join(f"<th>{escape(n)}</th>" for n in names)
+    shown = [f"{part} {n.removeprefix('test_')}" if n.startswith("test_") else n for n in names]
+    head = "".join(f"<th>{escape(n.replace('_', ' '))}</th>" for n in shown)
     rows = "".join("<tr>" + "".join(f"<td>{number(r.get(n))}</td>" for n in names) + "</tr>" for r in run.rows)
     table = f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>'
     return _section("Every round", f"<details><summary>{len(run.rows)} rows</summary>{table}</details>")

@@ -37,6 +37,7 @@ class Run:
     rows: list[dict[str, Any]]
     facts: dict[str, Any]
     module: nn.Module | None = field(default=None, repr=False)
+    _filled: nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
     def history(self) -> pandas.DataFrame:
@@ -52,13 +53,15 @@ class Run:
 
     @property
     def model(self) -> nn.Module:
-        """The trained model, in evaluation mode.
+        """The trained model: the same object each time, with the trained weights and in evaluation mode at first.
 
         Raises:
             UsageError: the run was loaded without a model to put its weights into.
         """
         if self.module is None:
             raise UsageError("a saved run holds weights, not code: load it with Run.load(folder, model=YourModel(...))")
+        if self._filled is self.module:
+            return self.module
         own = dict(self.module.state_dict())
         differs = sorted(set(own) ^ set(self.tensors))
         differs += [n for n, t in self.tensors.items() if n in own and own[n].shape != t.shape]
@@ -68,10 +71,11 @@ class Run:
                 "load the run with the model that it trained"
             )
         self.module.load_state_dict(self.tensors)
-        return self.module.eval()
+        self._filled = self.module.eval()
+        return self.module
 
     def predict(self, x: Any, batch_size: int = 1024) -> Tensor:
-        """The model's output for `x` (R, ...), computed in batches without gradients.
+        """The model's output for `x` (R, ...), in evaluation mode, computed in batches without gradients.
 
         Raises:
             DataError: `x` is no array of numbers.
@@ -83,12 +87,16 @@ class Run:
         with Problems("nothing can be predicted", UsageError) as problems:
             problems.check(inputs.dim() > 0, f"x is the number {x!r}: give rows of inputs, (R, ...)")
             problems.extend(count("batch_size", batch_size))
+        training = model.training
         try:
             with torch.no_grad():
+                model.eval()
                 return torch.cat([model(part.clone()) for part in torch.split(inputs, int(batch_size))])
         except Exception as error:  # whatever the user's model raises on these inputs is the finding
             shape = f"x {tuple(inputs.shape)} {inputs.dtype}"
             raise UsageError(f"the model fails on {shape}: {error}. Give inputs like those it learned from") from error
+        finally:
+            model.train(training)
 
     def report(self, path: str | Path) -> Path:
         """Writes one self-contained HTML file with plots and tables, readable offline. Returns its path.

@@ -87,7 +87,7 @@ _ENTRIES = (
     ),
     Dataset(
         name="heart-disease",
-        about="Patients of four hospitals, one file each (hospital)",
+        about="Patients of four hospitals, one file each",
         origin="UCI Machine Learning Repository, Heart Disease, https://archive.ics.uci.edu/dataset/45",
         terms="CC BY 4.0 as commonly stated of the UCI page; the donors ask to be named (heart-disease.names)",
         files=(
@@ -119,7 +119,7 @@ _ENTRIES = (
     ),
     Dataset(
         name="parkinsons-telemonitoring",
-        about="Voice measures of 42 patients at home (hospital)",
+        about="Voice measures of 42 patients at home",
         origin="UCI Machine Learning Repository, Parkinsons Telemonitoring, https://archive.ics.uci.edu/dataset/189",
         terms="CC BY 4.0 as commonly stated of the UCI page",
         files=(
@@ -133,7 +133,7 @@ _ENTRIES = (
     ),
     Dataset(
         name="cmapss",
-        about="Simulated turbofan engines run to failure, subset FD001 (factory)",
+        about="Simulated turbofan engines run to failure, subset FD001",
         origin="NASA Ames Prognostics Data Repository, Turbofan Engine Degradation Simulation",
         terms="US government data, freely published; cite Saxena et al., PHM08",
         files=(
@@ -154,7 +154,7 @@ _ENTRIES = (
     ),
     Dataset(
         name="ai4i2020",
-        about="Machine failures, synthetic by its author (factory)",
+        about="Machine failures, synthetic by its author",
         origin="UCI Machine Learning Repository, AI4I 2020, https://archive.ics.uci.edu/dataset/601",
         terms="CC BY 4.0 as commonly stated of the UCI page",
         files=(
@@ -168,7 +168,7 @@ _ENTRIES = (
     ),
     Dataset(
         name="credit-default-taiwan",
-        about="Credit card clients and their defaults (credit)",
+        about="Credit card clients and their defaults",
         origin="UCI Machine Learning Repository, https://archive.ics.uci.edu/dataset/350, as the CSV known from Kaggle",
         terms="CC BY 4.0 as commonly stated of the UCI page",
         files=(
@@ -181,7 +181,7 @@ _ENTRIES = (
     ),
     Dataset(
         name="beijing-air-quality",
-        about="Hourly air quality at nine stations (city)",
+        about="Hourly air quality at nine stations",
         origin="UCI Machine Learning Repository, Beijing Multi-Site Air Quality, https://archive.ics.uci.edu/dataset/501",
         terms="CC BY 4.0 as commonly stated of the UCI page",
         files=(

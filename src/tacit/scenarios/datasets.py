@@ -113,7 +113,7 @@ def download(name: str) -> dict[str, Path]:
             if path is not None and not _difference(file, path):
                 continue
             if file.url is None:
-                problems.add(_how_to_bring(entry, file))
+                problems.add(_how_to_bring(entry, file, tried=True))
                 continue
             try:
                 _fetch(file, target)
@@ -122,11 +122,10 @@ def download(name: str) -> dict[str, Path]:
                     raise StorageError(
                         f"{target} cannot be written ({error}): free space, or set XDG_CACHE_HOME"
                     ) from error
-                problems.add(
-                    f"{file.url} cannot be fetched ({getattr(error, 'reason', error)}). {_how_to_bring(entry, file)}"
-                )
+                reason, bring = getattr(error, "reason", error), _how_to_bring(entry, file, tried=True)
+                problems.add(f"{file.url} cannot be fetched ({reason}). {bring}")
             except DataError as error:
-                problems.add(f"{error}. {_how_to_bring(entry, file)}")
+                problems.add(f"{error}. {_how_to_bring(entry, file, tried=True)}")
     return locate(name)
 
 
@@ -138,10 +137,12 @@ def _find(name: str, file: DatasetFile) -> Path | None:
     return None
 
 
-def _how_to_bring(entry: Dataset, file: DatasetFile) -> str:
+def _how_to_bring(entry: Dataset, file: DatasetFile, *, tried: bool = False) -> str:
+    """Where a file belongs and where it comes from; the command that fetches it is not named if it was `tried`."""
     unset = "" if os.environ.get(FOLDER_VARIABLE) else f" (or into DIR/{entry.name}, with {FOLDER_VARIABLE}=DIR)"
     places = " or ".join(str(folder) for folder in folders(entry.name)) + unset
-    origin = f"{file.url} (or `tacit data {entry.name} --download`)" if file.url else entry.origin
+    fetch = "" if tried else f" (or `tacit data {entry.name} --download`)"
+    origin = f"{file.url}{fetch}" if file.url else entry.origin
     return f"bring {file.name} (plain or gzip'd) into {places}; it comes from {origin}"
 
 

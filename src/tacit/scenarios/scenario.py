@@ -144,6 +144,10 @@ class Scenario(Protocol):
         """See `tacit.plan.Own`."""
         ...
 
+    def look(self, plan: Plan) -> list[Conflict]:
+        """What keeps a sound plan from being carried out with the data at hand, as far as a look at them shows."""
+        ...
+
     def settle(self, plan: Plan) -> Plan:
         """The plan with the content of its data written into it.
 

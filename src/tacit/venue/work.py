@@ -260,8 +260,8 @@ class Worker:
         clients, reports, weight = trained.clients, trained.reports, trained.weight
         reach, stages = self._farthest(down["x"], round), self.work.chain.stages
         if not stages:
-            total, size = weighted_sum(reports, weight, self._into)
-            if not len(clients) or size < reach * float(weight.min()):
+            total, sizes = weighted_sum(reports, weight, self._into)
+            if bool((sizes < reach).all()):
                 return BlockSum(total, clients, trained.set_aside, trained.seconds)
         good = _sound(reports, self.work.layout[self.work.layout.names[0]], reach)
         kept, weights = reports[good], weight[good]

@@ -9,9 +9,10 @@ from tacit.errors import UsageError
 from tacit.scenarios.app_recommendation.comparison import METHODS, compare
 from tacit.scenarios.app_recommendation.evaluation import evaluate, validation_metrics
 from tacit.scenarios.app_recommendation.local import LocalRule, train_local
+from tacit.scenarios.app_recommendation.logs import InteractionLog
 from tacit.scenarios.app_recommendation.model import RecommendationModel, loss_named
-from tacit.scenarios.app_recommendation.phones import Phones
-from tacit.scenarios.app_recommendation.pooled import PooledRule, train_pooled
+from tacit.scenarios.app_recommendation.phones import Phones, PhonesRule, phones
+from tacit.scenarios.app_recommendation.pooled import RULES, PooledRule, train_pooled
 from tacit.scenarios.app_recommendation.ranking import METRICS
 
 ALONE = LocalRule(epochs=(1, 3))
@@ -56,6 +57,16 @@ def test_pooled_training_learns_keeps_its_best_epoch_and_is_reproduced_by_the_se
     assert best == max(one.validation) == one.validation[one.epochs - 1] > untrained
     assert one.validation == same.validation
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), same.model.parameters(), strict=True))
+
+
+def test_each_loss_has_a_pooled_rule_that_is_taken_where_none_is_given(
+    small_log: InteractionLog, small_phones: Phones, initial: RecommendationModel
+):
+    interest = phones(small_log, rule=PhonesRule(loss="mse"), seed=3)
+    for made, loss, other in ((small_phones, "cross_entropy", "mse"), (interest, "mse", "cross_entropy")):
+        rules = (None, RULES[loss], RULES[other])
+        taken, given, else_ = (train_pooled(made, initial, rule).validation for rule in rules)
+        assert taken == given != else_
 
 
 def test_local_training_does_not_depend_on_the_number_of_workers(small_phones: Phones, initial: RecommendationModel):

@@ -19,9 +19,48 @@ def test_events_are_ordered_by_user_and_then_by_time():
     assert log.bounds.tolist() == [0, 2, 4]
 
 
-def test_events_of_equal_time_keep_the_order_of_a_file_that_is_a_log():
-    log = InteractionLog.from_columns("t", ["a"] * 5, list("edcba"), [1.0, 1.0, 1.0, 2.0, 2.0])
-    assert names(log, "a") == list("edcba")
+def in_order_of_time(ties: int, events: int = 1000) -> tuple[list[str], np.ndarray]:
+    """Items in the order of their names, at increasing times, of which the first `ties` + 1 are equal."""
+    return [f"{k:04d}" for k in range(events)], np.maximum(np.arange(events), ties).astype(float)
+
+
+def test_few_events_of_equal_time_keep_the_order_of_a_file_in_the_order_of_time():
+    items, time = in_order_of_time(ties=10)
+    log = InteractionLog.from_columns("t", ["a"] * 1000, items, time)
+    assert names(log, "a") == items
+    assert "10 of 1,000 events have the time of the event before them, which is few: they keep" in log.notes[0]
+
+
+def test_many_events_of_equal_time_are_drawn_even_where_the_file_is_in_the_order_of_time():
+    items, time = in_order_of_time(ties=11)
+    one, same, other = (InteractionLog.from_columns("t", ["a"] * 1000, items, time, seed=s) for s in (1, 1, 2))
+    assert names(one, "a") == names(same, "a") != names(other, "a")
+    assert names(one, "a")[:12] != items[:12]
+    assert sorted(names(one, "a")[:12]) == items[:12]
+    assert names(one, "a")[12:] == items[12:]
+    assert "11 of 1,000 events" in one.notes[0]
+    assert "were ordered by the seed" in one.notes[0]
+
+
+def test_events_of_different_users_at_the_same_time_are_no_ties():
+    log = InteractionLog.from_columns("t", ["a", "b"] * 50, list("xy") * 50, np.repeat(np.arange(50.0), 2))
+    assert log.notes == ()
+
+
+def test_a_table_sorted_by_item_says_no_more_when_it_is_sorted_by_time_afterwards():
+    draw = np.random.default_rng(0)
+    item, time = np.arange(600), draw.integers(0, 150, 600).astype(float)
+    sorted_by_time = np.argsort(time, kind="stable")
+    log = InteractionLog.from_columns("t", ["a"] * 600, item[sorted_by_time], time[sorted_by_time])
+    tied = np.diff(log.time) == 0
+    rising = float((np.diff([int(log.items[i]) for i in log.item])[tied] > 0).mean())
+    assert 0.4 < rising < 0.6  # 1.0 in the order of the file
+
+
+def test_the_generator_is_believed_about_events_of_equal_time():
+    items, time = in_order_of_time(ties=500)
+    log = InteractionLog.from_columns("t", ["a"] * 1000, items, time, synthetic=True)
+    assert names(log, "a") == items
     assert log.notes == ()
 
 

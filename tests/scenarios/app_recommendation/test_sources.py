@@ -74,6 +74,12 @@ def test_any_table_is_read_with_a_mapping(tmp_path: Path):
     assert [log.context["mood"].names[c] for c in log.context["mood"].codes] == ["sad", "glad"]
 
 
+def test_an_app_that_is_called_none_is_an_app(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("u,i,t\na,None,1\na,NA,2\nnull,7,3\n")
+    assert pairs(read_log(path, Columns("u", "i", "t"))) == [("a", "None"), ("a", "NA"), ("null", "7")]
+
+
 @pytest.mark.parametrize("factor", [1, 1_000, 1_000_000, 1_000_000_000])
 def test_the_unit_of_a_numeric_time_follows_from_its_size(tmp_path: Path, factor: int):
     path = tmp_path / "mine.csv"
@@ -96,6 +102,13 @@ def test_a_mapping_that_does_not_fit_names_every_problem(tmp_path: Path):
     message = str(caught.value)
     assert "3 problems" in message
     assert all(word in message for word in ("no user", "no item", "'yesterday'"))
+    path.write_text("user,item,when\na,x,1767600000\nb\nc,z,NA\nd,z,1767600000\n")
+    with pytest.raises(DataError) as caught:
+        read_log(path, Columns("user", "item", "when"))
+    message = str(caught.value)
+    assert "1 rows have no time in 'when', the first is row 2" in message
+    assert "1 times in 'when' cannot be read, the first is 'NA' in row 3" in message
+    assert "nan" not in message
     with pytest.raises(DataError, match="did you mean 'user'"):
         read_log(path, Columns("users", "item"))
 

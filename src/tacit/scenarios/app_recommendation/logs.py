@@ -3,9 +3,11 @@
 A log is ordered by user, and within a user by time. Everything else of the scenario (splits, features, baselines)
 works on positions within that order, so the order is settled once, here:
 
-- events with the same time keep the order of the file if the file is a log (times of each user never go back);
-  otherwise (a table sorted by item, as MovieLens is) their order is drawn from the seed, because the order of such a
-  file would give the next item away;
+- events with the same time keep the order of the file if the file is a log: the times of each user never go back, and
+  at most one event in a hundred (`FEW`) has the time of the event before it; so do those of the generator. Otherwise
+  their order is drawn from the seed, because the order of the file may come from the items and would then give the
+  next item away. MovieLens is such a table, sorted by item, and sorted by time it still is one: films that were rated
+  in the same second stay sorted by item;
 - a table without time is put into an order drawn from the seed. `ordered` is then False, and nothing that needs an
   order (last apps, recency, first-order Markov) is computed from it.
 """
@@ -22,6 +24,8 @@ from tacit.errors import DataError, Problems
 from tacit.keys import generator
 
 SECONDS_PER_DAY = 86_400.0
+FEW = 0.01
+"""Largest share of events with the time of the event before them for which the order of a file is believed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ class InteractionLog:
         items, item_names = pd.factorize(pd.Series(item), sort=True)
         times = None if time is None else np.asarray(time, dtype=np.float64)
         _check_columns(source, users, items, times, context or {})
-        order, note = _chronology(users, times, seed)
+        order, note = _chronology(users, times, seed, trusted=synthetic)
         return cls(
             source=source,
             users=tuple(str(name) for name in user_names),
@@ -212,18 +216,33 @@ def _check_columns(
                 problems.add(f"{len(bad)} events have no readable time, the first at row {bad[0]}: drop or repair them")
 
 
-def _chronology(users: np.ndarray, time: np.ndarray | None, seed: int) -> tuple[np.ndarray, list[str]]:
-    """The order of the log, and a sentence about what was drawn to reach it."""
+def _chronology(
+    users: np.ndarray, time: np.ndarray | None, seed: int, *, trusted: bool
+) -> tuple[np.ndarray, list[str]]:
+    """The order of the log, and a sentence about what was drawn or believed to reach it.
+
+    `trusted`: events of equal time are known to come in their order.
+    """
     draw = generator(seed, "app-recommendation", "order of events").permutation(len(users))
     if time is None:
         note = "the table has no time: the order of each user's interactions was drawn from the seed"
         return draw[np.argsort(users[draw], kind="stable")], [note]
     by_user = np.argsort(users, kind="stable")
-    same_user = users[by_user][1:] == users[by_user][:-1]
-    if not np.any(same_user & (np.diff(time[by_user]) < 0)):
+    ties = _ties(users[by_user], time[by_user])
+    forward = not np.any((np.diff(users[by_user]) == 0) & (np.diff(time[by_user]) < 0))
+    if forward and (trusted or not ties):
         return by_user, []
+    equal = f"{ties:,} of {len(users):,} events have the time of the event before them"
+    if forward and ties <= FEW * len(users):
+        return by_user, [f"{equal}, which is few: they keep the order of the file"]
     order = draw[np.lexsort((time[draw], users[draw]))]
-    ties = int(((users[order][1:] == users[order][:-1]) & (np.diff(time[order]) == 0)).sum())
-    if not ties:
-        return order, []
-    return order, [f"the file is not in the order of time: {ties:,} events of equal time were ordered by the seed"]
+    if forward:
+        return order, [f"{equal}, too many to trust the order of the file: they were ordered by the seed"]
+    ties = _ties(users[order], time[order])
+    note = f"the file is not in the order of time: {ties:,} events of equal time were ordered by the seed"
+    return order, [note] if ties else []
+
+
+def _ties(users: np.ndarray, time: np.ndarray) -> int:
+    """How many events have the user and the time of the event before them."""
+    return int(((np.diff(users) == 0) & (np.diff(time) == 0)).sum())

@@ -59,10 +59,15 @@ class PhonesRule:
 
     def __post_init__(self) -> None:
         with Problems("the phones cannot be made", UsageError) as problems:
-            most = self.most_examples
+            items, most = self.vocabulary, self.most_examples
+            few = f"vocabulary is {items!r}, which ranks nothing: give at least 2 items, or None for all"
+            problems.check(items is None or items >= 2, few)
             problems.check(most is None or most >= 1, f"most_examples is {most!r}: give at least 1, or None for all")
             problems.check(self.horizon >= 1, f"horizon is {self.horizon!r}: the next item counts, give at least 1")
-        loss_named(self.loss)
+            try:
+                loss_named(self.loss)
+            except UsageError as error:
+                problems.add(str(error))
 
 
 @dataclass(frozen=True, eq=False)

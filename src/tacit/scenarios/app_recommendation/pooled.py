@@ -1,7 +1,8 @@
 """Pooled training: the same model on everybody's examples in one place. What federated learning is measured against.
 
 It is what one would do if privacy were no matter, and it is done well: Adam on shuffled batches, with the number of
-epochs chosen on the validation part (the model of the best epoch is kept).
+epochs chosen on the validation part (the model of the best epoch is kept), and with settings that were chosen there
+too, as those of federated training were (`RULES`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ class PooledRule:
                 problems.check(getattr(self, name) > 0, f"{name} is {getattr(self, name)!r}: give a positive number")
 
 
+RULES = {"cross_entropy": PooledRule(lr=3e-4, batch_size=1024, epochs=60, patience=5), "mse": PooledRule()}
+"""By loss: the best on the validation part, by the default metric, of settings with `lr` 1e-3 or 3e-4 and `batch_size`
+from 128 to 2,048; with cross-entropy five on the synthetic logs and seven on MovieLens, with mse three on MovieLens."""
+
+
 @dataclass(frozen=True)
 class Pooled:
     """A pooled model, the epoch it is from, and the validation metric after each epoch."""
@@ -59,8 +65,14 @@ def train_pooled(phones: Phones, model: nn.Module, rule: PooledRule | None = Non
     """Trains a copy of `model` on all training examples at once.
 
     One intra-op thread, so that the result does not depend on how many cores the machine has.
+
+    Args:
+        phones: with the examples.
+        model: with the initial weights.
+        rule: how; None takes the one in `RULES` for the loss.
+        seed: of the order of examples.
     """
-    rule = rule or PooledRule()
+    rule = rule or RULES[phones.rule.loss]
     model = copy.deepcopy(model)
     x, y = pooled_examples(phones)
     loss = loss_named(phones.rule.loss)

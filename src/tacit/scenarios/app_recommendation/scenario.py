@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from tacit.population.population import Population
 from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
 from tacit.scenarios.app_recommendation.evaluation import validation_metrics
 from tacit.scenarios.app_recommendation.features import FeatureRule
+from tacit.scenarios.app_recommendation.inspection import digest, faulty, inspect, taking_part
 from tacit.scenarios.app_recommendation.local import train_local
 from tacit.scenarios.app_recommendation.logs import InteractionLog
 from tacit.scenarios.app_recommendation.model import RecommendationModel, loss_named
@@ -79,8 +79,11 @@ class Source:
         if self.source == SYNTHETIC:
             return None
         if self.source in datasets.names():
-            found = datasets.locate(self.source)
-            return found.get(MAIN_FILE.get(self.source, ""))
+            if self.source not in MAIN_FILE:
+                raise DataError(
+                    f"{self.source} holds no interactions: datasets of this scenario are {', '.join(_known())}"
+                )
+            return datasets.locate(self.source)[MAIN_FILE[self.source]]
         path = Path(self.source).expanduser()
         inside = (path / f"{name}{end}" for name in MAIN_FILE.values() for end in ("", ".gz"))
         return next((p for p in inside if p.is_file()), path) if path.is_dir() else path
@@ -181,7 +184,7 @@ class AppRecommendation:
 
         found = []
         if plan.data["source"] == SYNTHETIC:
-            most = _taking_part(plan.data["phones"], plan.data["split"]["unseen"])
+            most = taking_part(plan.data["phones"], plan.data["split"]["unseen"])
             found = [Conflict(COHORT, text) for text in build.selection(plan).problems(most)]
         patience = plan.stop.patience
         if patience and patience["metric"] not in WATCHED:
@@ -190,20 +193,33 @@ class AppRecommendation:
             found.append(Conflict(("stop.patience.metric",), text))
         return found
 
+    def look(self, plan: Plan) -> list[Conflict]:
+        """See `Scenario.look`."""
+        try:
+            path = Source(plan.data["source"]).path
+            if path is None:
+                return []
+            if not path.is_file():
+                digest(path, _known())
+        except DataError as error:
+            return [faulty(error)]
+        own = self.sections({"data": dict(plan.data)})
+        return inspect(plan, path, Table(**own["data"].of(Table, plan.data)).columns)
+
     def settle(self, plan: Plan) -> Plan:
         """See `Scenario.settle`."""
         source = Source(plan.data["source"])
         path = source.path
         if path is None:
             return plan
-        digest, known = _sha256(path), plan.data["sha256"]
-        if known not in (None, digest):
+        found, known = digest(path, _known()), plan.data["sha256"]
+        if known not in (None, found):
             raise DataError(
-                f"{path} is not the file that the plan was made with: its sha256 is {digest}, not {known}. "
+                f"{path} is not the file that the plan was made with: its sha256 is {found}, not {known}. "
                 "Bring that file back, or remove the line sha256 from the plan to run with this one"
             )
         named = {"source": str(path.resolve())} if Path(source.source).expanduser().exists() else {}
-        return plan.model_copy(update={"data": Plan.frozen({**plan.data, **named, "sha256": digest})})
+        return plan.model_copy(update={"data": Plan.frozen({**plan.data, **named, "sha256": found})})
 
     def prepare(self, plan: Plan) -> PreparedPhones:
         """See `Scenario.prepare`."""
@@ -322,11 +338,7 @@ def _generated(given: Mapping[str, Any]) -> int:
     phones = data.get("phones", SyntheticLogs.phones)
     unseen = cut.get("unseen", SplitRule.unseen) if isinstance(cut, Mapping) else SplitRule.unseen
     sound = isinstance(phones, int) and isinstance(unseen, float) and 0 < unseen < 1
-    return _taking_part(phones, unseen) if sound else 0
-
-
-def _taking_part(phones: int, unseen: float) -> int:
-    return phones - max(1, round(unseen * phones))
+    return taking_part(phones, unseen) if sound else 0
 
 
 def _films(source: Any) -> bool:
@@ -343,13 +355,8 @@ def _intervals(summaries: Mapping[str, Summary | None]) -> dict[str, tuple[float
     return {name: (float(s["ci"][0]), float(s["ci"][1])) for name, s in summaries.items() if s is not None}
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        from tacit.scenarios import datasets
+def _known() -> tuple[str, ...]:
+    """What may be named as a source besides a file."""
+    from tacit.scenarios import datasets
 
-        known = f"; datasets of this scenario: {SYNTHETIC}, {', '.join(n for n in MAIN_FILE if n in datasets.names())}"
-        reason = error.strerror or str(error)
-        raise DataError(f"{str(path)!r} cannot be read ({reason}): check the path{known}") from error
+    return (SYNTHETIC, *(name for name in MAIN_FILE if name in datasets.names()))

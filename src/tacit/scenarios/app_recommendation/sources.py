@@ -183,9 +183,13 @@ def _parsed(column: pd.Series, problems: Problems) -> np.ndarray:
         unit = next((u for limit, u in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)) if size > limit), 1.0)
         seconds = numbers / unit
     values = seconds.to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
+    missing = column.isna().to_numpy()
+    if missing.any():
+        first = np.flatnonzero(missing)[0] + 1
+        problems.add(f"{int(missing.sum())} rows have no time in {column.name!r}, the first is row {first}: drop them")
+    bad = np.flatnonzero(~np.isfinite(values) & ~missing)
     if len(bad):
-        example = column.iloc[bad[0]]
+        example = str(column.iloc[bad[0]])
         problems.add(
             f"{len(bad)} times in {column.name!r} cannot be read, the first is {example!r} in row {bad[0] + 1}: "
             "give seconds since 1970 or dates such as 2026-01-05 08:30:00"

@@ -1,5 +1,9 @@
 """Reading a table that somebody else wrote: CSV, TSV or Parquet, plain, gzip'd, or the one table in a tar.gz.
 
+The fields of a text table are separated by commas, tabs, semicolons or `|`; only an empty field is a missing value, for
+an app may be called None or NA. A row with more fields than the head is refused: which field belongs to which column
+would be a guess.
+
 What a file is follows from its first bytes, not from its name (LSApp's `lsapp.tsv.gz` is a tar archive). Nothing is
 written to disk: members of an archive are read as streams and their paths are never used. No size that a file claims
 is trusted: reading stops at a limit.
@@ -7,11 +11,12 @@ is trusted: reading stops at a limit.
 
 from __future__ import annotations
 
+import csv
 import io
 import tarfile
 import zlib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from gzip import BadGzipFile, GzipFile
 from pathlib import Path
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8 * 2**30
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
+SEPARATORS = (b"\t", b",", b";", b"|")
+NOT_SEPARATORS = {b" ": "spaces", b":": "colons"}
 
 
 class Bounded(io.RawIOBase):
@@ -58,7 +65,7 @@ def column_names(path: Path, *, most_bytes: int = MOST_BYTES) -> list[str]:
     """
     if _is_parquet(path):
         return [str(name) for name in _read_parquet_names(path)]
-    frame = _read_text(path, columns=None, most_bytes=most_bytes, rows=0)
+    frame = _read_text(path, None, most_bytes, rows=0)
     return [str(name) for name in frame.columns]
 
 
@@ -71,7 +78,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, most_bytes: 
         most_bytes: text is unpacked up to here.
 
     Raises:
-        DataError: the file is missing, unreadable, truncated or empty, or columns are missing (with the nearest names).
+        DataError: the file is missing, unreadable, truncated or empty, columns are missing (with the nearest names), or
+            rows have more fields than the head.
     """
     present = column_names(path, most_bytes=most_bytes)
     if columns is not None:
@@ -81,7 +89,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, most_bytes: 
                 f"{path.name} lacks columns ({len(lacking)}):\n" + "\n".join(f"  - {line}" for line in lacking)
             )
     wanted = None if columns is None else list(dict.fromkeys(columns))
-    frame = _read_parquet(path, wanted) if _is_parquet(path) else _read_text(path, wanted, most_bytes)
+    if _is_parquet(path):
+        frame = _read_parquet(path, wanted)
+    else:
+        _check_fields(path, most_bytes)
+        frame = _read_text(path, wanted, most_bytes)
     if len(frame) == 0:
         raise DataError(f"{path.name} has a head but no rows: give a table with at least one interaction")
     return frame
@@ -147,25 +159,84 @@ def _read_parquet(path: Path, columns: list[str] | None) -> pd.DataFrame:
 def _read_text(path: Path, columns: list[str] | None, most_bytes: int, rows: int | None = None) -> pd.DataFrame:
     import pandas as pd
 
+    with _readable(path), ExitStack() as stack:
+        stream = _open_text(path, most_bytes, stack)
+        return pd.read_csv(
+            stream,
+            sep=_separator(path, stream),
+            usecols=(lambda _: True) if columns is None else columns,  # None warns of fields that are checked elsewhere
+            index_col=False,  # or a first row with a field too many would shift every column by one
+            nrows=rows,
+            encoding="utf-8-sig",
+            low_memory=False,
+            keep_default_na=False,
+            na_values=[""],
+        )
+
+
+def _check_fields(path: Path, most_bytes: int) -> None:
+    """Lets an empty last field pass that every row has beyond those of the head.
+
+    Raises:
+        DataError: rows have more fields than the head; pandas would drop them without a word.
+    """
+    rows = wrong = empty = 0
+    first = ""
+    with _readable(path), ExitStack() as stack:
+        stream = _open_text(path, most_bytes, stack)
+        separator = _separator(path, stream)
+        reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), delimiter=separator)
+        head = next(reader)
+        for row in reader:
+            if not row or (len(row) == 1 and not row[0].strip()):
+                continue
+            rows += 1
+            if len(row) > len(head):
+                wrong += 1
+                empty += len(row) == len(head) + 1 and not row[-1].strip()
+                first = first or f"row {rows} (line {reader.line_num}) has {len(row)} fields"
+    if wrong and empty < rows:
+        count = "1 row has" if wrong == 1 else f"{wrong:,} rows have"
+        raise DataError(
+            f"{path.name}: {count} more fields than the head, which has {len(head)}; the first: {first}. "
+            f"Put a value that holds {separator!r} in double quotes, or give every column a name in the head"
+        )
+
+
+def _separator(path: Path, stream: io.BufferedReader[Bounded]) -> str:
+    """What stands between the names in the head.
+
+    Raises:
+        DataError: there is no head, or it has one name only; with what seems to separate its names.
+    """
+    head = stream.peek(65536).split(b"\n", 1)[0]
+    if not head.strip():
+        raise DataError(f"{path.name} is empty: give a table whose first line names its columns")
+    separator = max(SEPARATORS, key=head.count)
+    if separator in head:
+        return separator.decode()
+    text = head.decode("utf-8-sig", errors="replace").strip()
+    seems = next((f" (its values seem to be separated by {n})" for s, n in NOT_SEPARATORS.items() if s in head), "")
+    raise DataError(
+        f"{path.name} has a head of one column, {text[:80]!r}{seems}: name at least two, separated by commas, tabs, "
+        "semicolons or '|'"
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what reading a text table may raise into a DataError that says what to do."""
+    import pandas as pd
+
     try:
-        with ExitStack() as stack:
-            stream = _open_text(path, most_bytes, stack)
-            first = stream.peek(65536).split(b"\n", 1)[0]
-            if not first.strip():
-                raise DataError(f"{path.name} is empty: give a table whose first line names its columns")
-            separator = max((b"\t", b",", b";"), key=first.count).decode()
-            return pd.read_csv(
-                stream, sep=separator, usecols=columns, nrows=rows, encoding="utf-8-sig", low_memory=False
-            )
-    except DataError:
-        raise
+        yield
     except (EOFError, zlib.error, BadGzipFile, tarfile.TarError) as error:
         raise DataError(
             f"{path.name} is truncated or damaged ({error}): fetch it again and compare its sha256"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 text ({error}): convert it") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise DataError(f"{path.name} is not a table of separated values: {str(error).strip()}") from error
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error}") from error
