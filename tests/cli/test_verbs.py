@@ -26,7 +26,8 @@ assert main(["--help"]) == 0
 heavy = {"torch", "numpy", "pandas", "numba", "matplotlib", "pydantic", "scipy"} & set(sys.modules)
 assert not heavy, heavy
 """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_every_verb_has_a_help_with_an_example(tacit: Tacit) -> None:

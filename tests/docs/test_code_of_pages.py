@@ -26,12 +26,16 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
+    ran = 0
     for block in blocks(page, *RUN):
         if block.language == "console":
             for command in commands(block):
                 run_command(command, capsys)
+                ran += 1
         elif block.text not in EXAMPLES:  # those have tests of their own
             run_python(page, block, names)
+            ran += 1
+    assert ran, "nothing on this page was run"
 
 
 def run_python(page: Path, block: Fenced, names: dict[str, Any]) -> None:

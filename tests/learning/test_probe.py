@@ -227,3 +227,18 @@ def test_a_model_with_state_runs_eagerly_in_one_worker_and_says_so():
     assert one.engine == two.engine == "eager"
     assert "changes calls" in one.facts["engine_declined"]["fused"]
     assert all(torch.equal(one.tensors[n], t) for n, t in two.tensors.items())
+
+
+class Unknown(Layered):
+    """Holds a number that is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = float("nan")
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_an_attribute_that_is_nan_is_no_change():
+    assert probe(Unknown(), mse_loss, X, Y).effects is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -31,15 +30,6 @@ SOLVERS = {
     "adam": Adam(0.01, batch_size=4, epochs=2, weight_decay=0.1),
 }
 SIZES = (10, 4)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As in a worker. Two threads that wait for each other on a busy machine take minutes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", EVERY)

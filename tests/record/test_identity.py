@@ -96,7 +96,8 @@ def test_the_same_run_made_anew_goes_on(tmp_path):
 
     for rounds in (1, 2):
         made = {"loss": lambda output, target: loss(output, target), "lr": Schedule(0.1)}
-        go(tmp_path, rounds, resume=rounds > 1, **made)
+        run = go(tmp_path, rounds, resume=rounds > 1, **made)
+        assert len(run.history) == rounds
 
 
 def test_a_schedule_of_ones_own_is_known_by_class_and_fields(tmp_path):

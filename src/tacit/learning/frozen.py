@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from contextlib import suppress
 from hashlib import blake2b
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -18,12 +19,12 @@ DEEPEST = 6
 
 
 def frozen(value: Any, deep: int = 0) -> Any:
-    """Plain values as they are, arrays and generators by their bits, containers and objects part by part.
+    """Plain values by their text, arrays and generators by their bits, containers and objects part by part.
 
     What lies deeper than `DEEPEST` levels, or has no parts, stands as its class.
     """
     if isinstance(value, PLAIN):
-        return value
+        return repr(value)  # by its text NaN equals itself
     if isinstance(value, Tensor):
         return "tensor", tuple(value.shape), str(value.dtype), _bits(value)
     if isinstance(value, np.ndarray):
@@ -49,8 +50,7 @@ def _of_object(value: Any, deep: int) -> Any:
     if isinstance(value, MethodType):
         return value.__name__, frozen(value.__self__, deep)
     if isinstance(value, FunctionType):
-        cells = [c.cell_contents for c in value.__closure__ or () if _is_filled(c)]
-        return value.__qualname__, frozen(cells, deep), frozen(vars(value), deep)
+        return value.__qualname__, frozen(closed_over(value), deep), frozen(vars(value), deep)
     if isinstance(value, nn.Module):
         parts = [(n, frozen(t)) for n, t in [*value.named_parameters(), *value.named_buffers()]]
         others = {n: v for n, v in vars(value).items() if not n.startswith("_") and n != "training"}
@@ -58,12 +58,13 @@ def _of_object(value: Any, deep: int) -> Any:
     return type(value).__qualname__, frozen(getattr(value, "__dict__", None), deep)
 
 
-def _is_filled(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
+def closed_over(function: FunctionType) -> list[Any]:
+    """The values that a function closes over, those that are there yet."""
+    found = []
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # an empty cell
+            found.append(cell.cell_contents)
+    return found
 
 
 def _bits(tensor: Tensor) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from hashlib import blake2b
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tacit.errors import UsageError
+from tacit.learning.frozen import closed_over
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, PurePath, np.generic)
 TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format)
@@ -98,17 +99,8 @@ def _settings(function: FunctionType) -> list[Any]:
 
     A list or an object that it closes over may have changed since it began, so those say nothing.
     """
-    closed = [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
-    values = [c for c in closed if isinstance(c, (*VALUES, FunctionType)) and c is not function]
+    values = [c for c in closed_over(function) if isinstance(c, (*VALUES, FunctionType)) and c is not function]
     return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items(), *values]
-
-
-def _is_empty(cell: CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return True
-    return False
 
 
 def _of_code(code: CodeType) -> str:

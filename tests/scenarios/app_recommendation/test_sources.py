@@ -126,3 +126,12 @@ def test_a_name_that_is_neither_a_dataset_nor_a_file_lists_what_there_is():
         read_log("syntetic")
     with pytest.raises(DataError, match="holds no interactions"):
         read_log("mnist")
+
+
+def test_names_of_digits_stay_what_is_written_and_whole_numbers_keep_their_order(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    path.write_text("who,app,at\n007,Maps,1\n7,Mail,2\n007,Mail,3\n")
+    log = read_log(path, Columns(user="who", item="app", time="at"))
+    assert log.users == ("007", "7")
+    path.write_text("who,app,at\n10,Maps,1\n9,Mail,2\n")
+    assert read_log(path, Columns(user="who", item="app", time="at")).users == ("9", "10")

@@ -89,7 +89,7 @@ def _cohort(plan: Plan, path: Path, user: str | None) -> list[Conflict]:
     if user is None or "cohort" not in plan.selection.fields or path.stat().st_size > COUNTED:
         return []
     try:
-        _, counts = np.unique(read_table(path, [user])[user].dropna().astype(str), return_counts=True)
+        _, counts = np.unique(read_table(path, [user], names=[user])[user].dropna().astype(str), return_counts=True)
     except DataError as error:
         return [faulty(error)]
     cut = plan.data["split"]

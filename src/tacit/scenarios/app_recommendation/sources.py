@@ -147,7 +147,7 @@ def _mapped(path: Path, present: list[str], columns: Columns, seed: int) -> Inte
         problems.extend(missing_columns(present, columns.all))
         twice = {name for name in columns.all if columns.all.count(name) > 1}
         problems.check(not twice, f"{', '.join(sorted(twice))} is mapped more than once: give each column one meaning")
-    table = read_table(path, columns.all)
+    table = read_table(path, columns.all, names=[columns.user, columns.item])
     with Problems(f"{path.name} cannot be read as mapped", DataError) as problems:
         for role, name in (("user", columns.user), ("item", columns.item)):
             missing = np.flatnonzero(table[name].isna())

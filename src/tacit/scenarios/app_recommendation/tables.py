@@ -69,12 +69,15 @@ def column_names(path: Path, *, most_bytes: int = MOST_BYTES) -> list[str]:
     return [str(name) for name in frame.columns]
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, *, most_bytes: int = MOST_BYTES) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, *, names: Sequence[str] = (), most_bytes: int = MOST_BYTES
+) -> pd.DataFrame:
     """The table at `path`, or some columns of it.
 
     Args:
         path: CSV, TSV or Parquet; text may be gzip'd or the one table in a tar.gz.
         columns: what to read; None for all. The first line of a text table names the columns.
+        names: columns of a text table whose values name somebody or something: 007 and 7 are two of them.
         most_bytes: text is unpacked up to here.
 
     Raises:
@@ -93,7 +96,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, most_bytes: 
         frame = _read_parquet(path, wanted)
     else:
         _check_fields(path, most_bytes)
-        frame = _read_text(path, wanted, most_bytes)
+        frame = _read_text(path, wanted, most_bytes, names=names)
+        frame = frame.assign(**{name: _whole(frame[name]) for name in names})
     if len(frame) == 0:
         raise DataError(f"{path.name} has a head but no rows: give a table with at least one interaction")
     return frame
@@ -156,7 +160,15 @@ def _read_parquet(path: Path, columns: list[str] | None) -> pd.DataFrame:
         ) from error
 
 
-def _read_text(path: Path, columns: list[str] | None, most_bytes: int, rows: int | None = None) -> pd.DataFrame:
+def _whole(column: pd.Series) -> pd.Series:
+    """Text as whole numbers where every value is one as it is written, so that 9 comes before 10; else as it is."""
+    exact = column.str.fullmatch("0|-?[1-9][0-9]{0,17}")
+    return column.astype("int64") if exact.all() else column
+
+
+def _read_text(
+    path: Path, columns: list[str] | None, most_bytes: int, rows: int | None = None, names: Sequence[str] = ()
+) -> pd.DataFrame:
     import pandas as pd
 
     with _readable(path), ExitStack() as stack:
@@ -167,6 +179,7 @@ def _read_text(path: Path, columns: list[str] | None, most_bytes: int, rows: int
             usecols=(lambda _: True) if columns is None else columns,  # None warns of fields that are checked elsewhere
             index_col=False,  # or a first row with a field too many would shift every column by one
             nrows=rows,
+            dtype=dict.fromkeys(names, str),
             encoding="utf-8-sig",
             low_memory=False,
             keep_default_na=False,
