@@ -47,9 +47,10 @@ class _Watched:
         self.name, self.threads = engine.name, engine.threads
         self._engine, self._total = engine, total
 
-    def run(self, job: LocalRun, *outputs: Any) -> None:
+    def run(self, job: LocalRun, *outputs: Any) -> Any:
         start = perf_counter()
-        self._engine.run(job, *outputs)
+        moved = self._engine.run(job, *outputs)
         seconds = perf_counter() - start
         with self._total.get_lock():
             self._total.value += seconds
+        return moved

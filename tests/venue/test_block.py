@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.venue.block import BLOCKS, BYTES, FINE, LARGEST, cut
+from tacit.venue.block import BLOCKS, BYTES, FINE, LARGEST, TAPER, cut
 
 cohorts = st.lists(st.integers(0, 10_000), min_size=1, max_size=700, unique=True)
 
@@ -30,7 +30,11 @@ def test_a_block_keeps_its_limits(clients, report_bytes):
     assert max(sizes) <= LARGEST
     assert max(sizes) == 1 or max(sizes) * report_bytes <= BYTES
     assert max(sizes) == 1 or max(sizes) * BLOCKS <= len(clients)
-    assert sizes[-1] <= max(max(sizes) // FINE, 1), "the last ones are small, so that workers end together"
+    assert sizes == sorted(sizes, reverse=True)
+    least = max(max(sizes) // FINE, 1)
+    left = len(clients) - np.cumsum([0, *sizes[:-1]])
+    assert all(size <= max(rest // TAPER, least) for size, rest in zip(sizes, left, strict=True))
+    assert min([*sizes[:-1], least]) >= least, "only the last one may be smaller"
 
 
 def test_engines_that_train_whole_blocks_get_them_as_large_as_they_say():

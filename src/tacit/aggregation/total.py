@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,17 +35,16 @@ def _slices(reports: Real, k: int, first: int, last: int) -> tuple[Real, Real, R
 
 
 @jit_summing
-def _size(part: Real) -> Any:
-    """Sum of absolute values, in the precision of the report; while the part is in the cache."""
-    size = part.dtype.type(0)
+def _added(part: Real) -> float:
+    """The sum of the numbers, which is finite only where every one is."""
+    added = 0.0
     for j in range(part.size):
-        size += abs(part[j])
-    return size
+        added += part[j]
+    return added
 
 
-def _add(reports: Real, weights: Real, total: Real, sizes: Real) -> None:
-    sizes[:] = 0
-    alone = weights.size % ROWS
+def _add(reports: Real, weights: Real, total: Real) -> bool:
+    finite, alone = True, weights.size % ROWS
     chunk = NARROW if weights.size < ROWS else WIDE
     for first in range(0, total.size, chunk):
         last = first + chunk
@@ -58,14 +55,14 @@ def _add(reports: Real, weights: Real, total: Real, sizes: Real) -> None:
         for k in range(alone, weights.size, ROWS):
             p, q, r, s = _slices(reports, k, first, last)
             _four(weights[k:], p, q, r, s, part)
-        for k in range(weights.size):
-            sizes[k] += _size(reports[k, first:last])
+        finite &= np.isfinite(_added(part))
+    return finite
 
 
 _compiled = jit_cached(_add)
 
 
-def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -> tuple[Tensor, bool]:
     """`sum_k weights[k] * reports[k]`.
 
     Args:
@@ -74,10 +71,9 @@ def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -
         into: (m,) float64 to be overwritten with the sum; new memory when None.
 
     Returns:
-        The sum, (m,) float64, the same bits on every call: each column is added in the order of the rows; and the
-        1-norm of every report, (K,), which none of its numbers exceeds, and which is not finite where one is not.
+        The sum, (m,) float64, the same bits on every call: each column is added in the order of the rows; and whether
+        all its numbers are finite, which they are only where those of all reports are.
     """
     total = torch.empty(reports.shape[1], dtype=torch.float64) if into is None else into
-    sizes = torch.empty(len(reports), dtype=torch.float64)
-    _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy(), sizes.numpy())
-    return total, sizes
+    finite = _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy())
+    return total, finite

@@ -24,7 +24,7 @@ class EagerEngine:
         self.bound = task.bind()
         self.slots = torch.zeros(solver.slots(), task.d, dtype=task.dtype)
 
-    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> Tensor:
         """See `Engine.run`."""
         order = torch.from_numpy(job.batches.order)
         self.bound.module.train()
@@ -33,6 +33,7 @@ class EagerEngine:
             torch.sub(self.bound.x, job.x, out=update[k])
             self.bound.pull()
             buffers[k] = self.bound.b
+        return update.abs().sum(1)
 
     def _client(self, k: int, job: LocalRun, order: Tensor) -> float:
         bound, cut, offset = self.bound, job.batches.cut, job.correction.offset

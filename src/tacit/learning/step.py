@@ -44,7 +44,7 @@ class Engine(Protocol):
     threads: bool
     """Whether several workers may run in threads of one process (the engine does not hold the GIL)."""
 
-    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> Tensor:
         """Runs every client's local steps to the end.
 
         Args:
@@ -54,5 +54,8 @@ class Engine(Protocol):
             buffers: (K, b) receives each client's final buffers.
             loss: (K,) receives each client's training loss: the mean over all examples it read, each at the
                 parameters with which its step began, corrections not included.
+
+        Returns:
+            (K,) the 1-norm of each update, taken while the update is in the cache: no parameter has moved farther.
         """
         ...

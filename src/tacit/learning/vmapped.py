@@ -125,7 +125,7 @@ class VmappedEngine:
             return f"vmap refuses it with {type(error).__name__}: {str(error).strip().splitlines()[0]}"
         return None
 
-    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> Tensor:
         """See `Engine.run`."""
         block = _Block(self, job)
         ticks, rows = schedule(job.batches, aligned=not isinstance(self.solver, SGD))
@@ -134,10 +134,12 @@ class VmappedEngine:
             torch.manual_seed(job.seeds[0])
         for tick in ticks:
             block.advance(tick, order[tick.place : tick.place + len(tick.clients) * tick.length])
-        update.copy_(block.y.sub_(block.x))
+        moved = block.y.sub_(block.x)
+        update.copy_(moved)
         buffers.copy_(block.packed_state())
         visited = torch.from_numpy(np.maximum(job.batches.visited, 1))
         loss.copy_(block.total.cpu().double() / visited)
+        return moved.abs_().sum(1).cpu()
 
     def examples(self, examples: Examples) -> tuple[Tensor, Tensor]:
         """Inputs and targets on the device, moved when they are met first."""

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 
-LARGEST = 48
+LARGEST = 64
 """Most clients in a block: enough to make the cost of handing it out small."""
 BYTES = 64 * 2**20
 """Most memory that a block's reports may take, in bytes."""
 BLOCKS = 16
 """A cohort gives at least this many blocks where it can, so that many workers find work."""
-FINE = 4
-"""The last blocks are this much smaller than the others, and as many clients as in this many large blocks are in them:
-so workers end together."""
+TAPER = 6
+"""A block takes at most one in so many of the clients that are left, so that workers end together."""
+FINE = 10
+"""The last blocks are at most this much smaller than the first: a smaller one costs more to hand out than it saves."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None, m
 
 
 def _starts(count: int, report_bytes: int) -> Int:
-    """Where blocks of clients begin: large ones, then small ones."""
+    """Where blocks of clients begin: large ones first, then ever smaller ones."""
     size = int(np.clip(count // BLOCKS, 1, min(LARGEST, max(BYTES // max(report_bytes, 1), 1))))
-    fine = max(size // FINE, 1)
-    turn = -(-max(count - FINE * size, 0) // size) * size  # the last large block is a whole one
-    return np.concatenate([np.arange(0, turn, size), np.arange(turn, count, fine)]).astype(np.int64)
+    least, starts, done = max(size // FINE, 1), list[int](), 0
+    while done < count:
+        starts.append(done)
+        done += min(size, max((count - done) // TAPER, least))
+    return np.array(starts, dtype=np.int64)

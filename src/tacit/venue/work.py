@@ -73,6 +73,7 @@ class _Trained:
         clients: (K,) whose training ended.
         reports: (K, m) theirs.
         weight: (K,) theirs.
+        moved: (K,) the 1-norm of what the local steps changed.
         seconds: spent in the engine's local steps.
         set_aside: the others.
     """
@@ -80,6 +81,7 @@ class _Trained:
     clients: Int
     reports: Tensor
     weight: Tensor = field(default_factory=lambda: torch.empty(0))
+    moved: Tensor = field(default_factory=lambda: torch.empty(0))
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)
 
@@ -147,7 +149,7 @@ class Worker:
         trained = _Trained(block.clients, self._room(len(block.clients)))
         if len(block.clients):
             try:
-                trained.weight, trained.seconds = self._train(trained.reports, block, examples, parts, round)
+                trained = self._train(trained.reports, block, examples, parts, round)
             except Exception as error:
                 self._raise_unless_of_data(error, block.clients, round)
                 trained = self._one_by_one(block, error, parts, round)
@@ -179,20 +181,22 @@ class Worker:
         """Trains the clients of a block in which `error` was raised, each alone and from its own keys."""
         if len(block.clients) == 1:
             return _Trained(block.clients[:0], self._room(0), set_aside=[self._aside(block, error)])
-        room, trained, keep = self._room(len(block.clients)), _Trained(block.clients, self._room(0)), list[int]()
-        for k, alone in enumerate(_singly(block)):
+        room, done, aside = self._room(len(block.clients)), list[_Trained](), list[SetAside]()
+        for alone in _singly(block):
             try:
-                examples, row = self.work.population.examples(alone.clients), slice(len(keep), len(keep) + 1)
-                weight, seconds = self._train(room[row], alone, examples, down, round)
+                examples, row = self.work.population.examples(alone.clients), slice(len(done), len(done) + 1)
+                done.append(self._train(room[row], alone, examples, down, round))
             except Exception as again:
                 self._raise_unless_of_data(again, alone.clients, round)
-                trained.set_aside.append(self._aside(alone, again))
-                continue
-            keep.append(k)
-            trained.weight = torch.cat([trained.weight, weight])
-            trained.seconds += seconds
-        trained.clients, trained.reports = block.clients[keep], room[: len(keep)]
-        return trained
+                aside.append(self._aside(alone, again))
+        return _Trained(
+            clients=np.concatenate([block.clients[:0], *(one.clients for one in done)]),
+            reports=room[: len(done)],
+            weight=torch.cat([room.new_empty(0), *(one.weight for one in done)]),
+            moved=torch.cat([room.new_empty(0), *(one.moved for one in done)]),
+            seconds=sum(one.seconds for one in done),
+            set_aside=aside,
+        )
 
     def _aside(self, alone: Block, error: Exception) -> SetAside:
         return SetAside(self.work.population.ids[alone.clients[0]], reason.of_error(error))
@@ -211,10 +215,8 @@ class Worker:
                 "aside by name"
             ) from error
 
-    def _train(
-        self, reports: Tensor, block: Block, examples: Examples, down: Parts, round: int
-    ) -> tuple[Tensor, float]:
-        """Fills the rows of `reports` (K, m). Returns the clients' weights (K,) and the seconds of their steps."""
+    def _train(self, reports: Tensor, block: Block, examples: Examples, down: Parts, round: int) -> _Trained:
+        """Trains a block's clients; their reports fill the rows of `reports` (K, m)."""
         work, clients = self.work, block.clients
         names = [work.population.ids[c] for c in clients]
         budget = None if block.budget is None else block.budget.tolist()
@@ -231,15 +233,13 @@ class Worker:
         )
         return self._report(reports, clients, job, down, memory)
 
-    def _report(
-        self, reports: Tensor, clients: Int, job: LocalRun, down: Parts, memory: Tensor | None
-    ) -> tuple[Tensor, float]:
+    def _report(self, reports: Tensor, clients: Int, job: LocalRun, down: Parts, memory: Tensor | None) -> _Trained:
         work = self.work
         parts = work.layout.unpack(reports)
         update = parts[work.layout.names[0]]
         buffers = torch.empty(len(clients), len(job.b), dtype=job.b.dtype)
         began = time.perf_counter()
-        self.engine.run(job, update, buffers, parts["loss"])
+        moved = self.engine.run(job, update, buffers, parts["loss"])
         seconds = time.perf_counter() - began
         done = self._done(job)
         message, renewed = work.algorithm.message(update, down, memory, done)
@@ -253,15 +253,15 @@ class Worker:
         parts["weight"].fill_(1.0)
         if renewed is not None:
             work.memory.stage(clients, renewed, work.memory.slots_of(clients))
-        return weight, seconds
+        return _Trained(clients, reports, weight, moved, seconds)
 
     def _sum(self, trained: _Trained, down: Parts, round: int) -> BlockSum:
         """Weights, encodes and sums; looks for the clients to set aside only where the sum says that there are some."""
         clients, reports, weight = trained.clients, trained.reports, trained.weight
         reach, stages = self._farthest(down["x"], round), self.work.chain.stages
         if not stages:
-            total, sizes = weighted_sum(reports, weight, self._into)
-            if bool((sizes < reach).all()):
+            total, finite = weighted_sum(reports, weight, self._into)
+            if finite and (trained.moved.numpy() < reach).all():
                 return BlockSum(total, clients, trained.set_aside, trained.seconds)
         good = _sound(reports, self.work.layout[self.work.layout.names[0]], reach)
         kept, weights = reports[good], weight[good]

@@ -97,7 +97,7 @@ class FusedEngine:
             return f"the targets are {y.dtype} of shape {list(y.shape)}, the loss takes {dtype} of shape {shape}"
         return None
 
-    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> Tensor:
         """See `Engine.run`.
 
         Raises:
@@ -111,10 +111,10 @@ class FusedEngine:
             raise IncompatibleOptions(f"the fused engine cannot read these examples: {reason}; use the eager engine")
         self._check_shapes(job, update, loss)
         self._reserve(int(job.batches.lengths.max(initial=1)))
-        losses = np.zeros(len(loss))
+        losses, moved = np.zeros(len(loss)), np.zeros(len(loss))
         with blas.one_thread():
             row = kernel.compiled()(
-                self._net, self._rule(job), self._space, self._data(job), self._block(job, update), losses
+                self._net, self._rule(job), self._space, self._data(job), self._block(job, update), losses, moved
             )
         if row >= 0:
             start, size, classes = job.examples.start, job.examples.size, self.chain.layers[-1].outputs
@@ -124,6 +124,7 @@ class FusedEngine:
                 f"{classes} outputs, so number the classes 0 to {classes - 1}"
             )
         loss.copy_(torch.from_numpy(losses))
+        return torch.from_numpy(moved)
 
     def _check_shapes(self, job: LocalRun, update: Tensor, loss: Tensor) -> None:
         """Compiled code writes where it is told to, so what it is told is checked."""

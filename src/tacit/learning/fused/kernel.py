@@ -17,7 +17,7 @@ from tacit.learning.fused.activation import activate, add_bias, chain_rule
 from tacit.learning.fused.loss import IGNORED, differentiate
 from tacit.learning.fused.product import input_gradient, outputs, weight_gradient
 from tacit.learning.fused.update import MOMENTUM, PLAIN, Rule, descend, pull
-from tacit.learning.jit import Int, Real, jit, jit_cached
+from tacit.learning.jit import Int, Real, jit, jit_cached, jit_summing
 
 INPUTS, OUTPUTS, WEIGHT, BIAS, ACTIVATION, VALUE, SLOPE = range(7)
 
@@ -108,11 +108,14 @@ def _clear(vector: Real) -> None:
         vector[i] = 0
 
 
-@jit
-def _subtract(x: Real, y: Real) -> None:
-    """While `y` is still in the cache."""
+@jit_summing
+def _leave(x: Real, y: Real) -> float:
+    """Leaves in `y`, while it is in the cache, its distance from `x`; returns the 1-norm of that."""
+    moved: float = y.dtype.type(0)
     for i in range(x.size):
         y[i] -= x[i]
+        moved += abs(y[i])
+    return moved
 
 
 @jit
@@ -239,17 +242,17 @@ def _digest() -> int:
 
 
 @cache
-def compiled() -> Callable[[Net, Rule, Space, Data, Block, Real], int]:
-    """The kernel `train(net, rule, space, data, block, losses)`, compiled or read from disk at its first call.
+def compiled() -> Callable[[Net, Rule, Space, Data, Block, Real, Real], int]:
+    """The kernel `train(net, rule, space, data, block, losses, moved)`, compiled or read from disk at its first call.
 
-    It fills the rows of `block.y` and `losses` (K,), and returns a negative number; or, before computing anything, the
-    row of an example whose class label is out of range.
+    It fills the rows of `block.y`, `losses` (K,) and `moved` (K,), see `Engine.run`, and returns a negative number; or,
+    before computing anything, the row of an example whose class label is out of range.
     """
     # Numba renews a cached function when its own file changes, not when the files it calls into do. A variable of the
     # enclosing function is part of the cache's key, so the digest of all the sources is made one.
     done = -_digest() - 1
 
-    def train(net: Net, rule: Rule, space: Space, data: Data, block: Block, losses: Real) -> int:
+    def train(net: Net, rule: Rule, space: Space, data: Data, block: Block, losses: Real, moved: Real) -> int:
         strange = _strange_label(data, net.layers[-1, OUTPUTS])
         if strange >= 0:
             return strange
@@ -258,7 +261,7 @@ def compiled() -> Callable[[Net, Rule, Space, Data, Block, Real], int]:
             y = block.y[k * block.stride : k * block.stride + d]
             offset = _part(block.offset, k * block.offset_stride, d)
             losses[k] = _client(net, rule, space, data, data.client[k], data.client[k + 1], block.x, y, offset)
-            _subtract(block.x, y)
+            moved[k] = _leave(block.x, y)
         return done
 
     return jit_cached(train)

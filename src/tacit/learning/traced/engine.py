@@ -78,11 +78,12 @@ class TracedEngine:
             return Ending.GATHERED
         return Ending.SHIFTED if self.solver.weight_decay or proximal or offset else Ending.PLAIN
 
-    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> None:
+    def run(self, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> Tensor:
         """See `Engine.run`."""
         ending = self._ending(job.correction.proximal, job.correction.offset is not None)
         steps = self._steps(job, ending)
         first, lengths = job.batches.client.tolist(), job.batches.lengths.tolist()
+        moved = torch.empty_like(loss)
         with running():
             start = self.program.storage.inward(job.x, torch.empty_like(job.x))
             order = torch.from_numpy(job.batches.order)
@@ -97,6 +98,8 @@ class TracedEngine:
                     values += advance([steps[n] for n in part], x, t, len(values))
                 loss[k] = _mean(values, mine)
                 self.program.store(start, update[k], buffers[k])
+                moved[k] = torch.linalg.vector_norm(update[k], 1)
+        return moved
 
     def _steps(self, job: LocalRun, ending: Ending) -> dict[int, Step]:
         """The step for each batch length of the block."""
