@@ -33,7 +33,9 @@ _HOMES = {
     "IID": "tacit.population.partition",
     "NormBound": "tacit.aggregation.norm_bound",
     "Patience": "tacit.record.stopping",
+    "Poisson": "tacit.selection.cohort",
     "Population": "tacit.population.population",
+    "PrivacyError": "tacit.errors",
     "Quantity": "tacit.population.partition",
     "RoundFailed": "tacit.errors",
     "Run": "tacit.record.run",
@@ -46,6 +48,7 @@ _HOMES = {
     "Task": "tacit.learning.task",
     "Uniform": "tacit.selection.cohort",
     "UsageError": "tacit.errors",
+    "UserLevel": "tacit.privacy.user_level",
     "Warmup": "tacit.learning.rate",
 }
 _PACKAGES = ("scenarios",)
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from tacit.algorithms.fedprox import FedProx as FedProx
     from tacit.algorithms.scaffold import Scaffold as Scaffold
     from tacit.errors import DataError as DataError
+    from tacit.errors import PrivacyError as PrivacyError
     from tacit.errors import RoundFailed as RoundFailed
     from tacit.errors import TacitError as TacitError
     from tacit.errors import TacitWarning as TacitWarning
@@ -99,9 +103,11 @@ if TYPE_CHECKING:
     from tacit.population.partition import Quantity as Quantity
     from tacit.population.partition import Shards as Shards
     from tacit.population.population import Population as Population
+    from tacit.privacy.user_level import UserLevel as UserLevel
     from tacit.record.callback import Callback as Callback
     from tacit.record.run import Run as Run
     from tacit.record.stopping import Converged as Converged
     from tacit.record.stopping import Patience as Patience
     from tacit.selection.cohort import Everyone as Everyone
+    from tacit.selection.cohort import Poisson as Poisson
     from tacit.selection.cohort import Uniform as Uniform

@@ -53,6 +53,76 @@ class DamagedFile(StorageError):
     """A file of a run that can be read, and is not what was written."""
 
 
+class PrivacyError(UsageError):
+    """A promise of privacy that could not be kept as asked. Nothing was released that would break an earlier one."""
+
+    exit_code = 6
+
+
+class ClippingRequired(PrivacyError):
+    """Noise without a finite clip norm protects nothing."""
+
+
+class NoiseRequired(PrivacyError):
+    """A budget with no noise."""
+
+
+class UnboundedWeights(PrivacyError):
+    """Weights that grow with a client's data: one client could outweigh the noise."""
+
+
+class SamplerMismatch(PrivacyError):
+    """A choice of clients for which the accounting asked for does not hold."""
+
+
+class DeltaTooLarge(PrivacyError):
+    """A delta at which publishing one client's data in clear would be allowed."""
+
+
+class CapTooTight(PrivacyError):
+    """A cap on the cohort so near its mean that it costs privacy."""
+
+
+class UnregisteredRelease(PrivacyError):
+    """Something that depends on the clients' data would leave without clip, noise and accounting."""
+
+
+class BatchNormBuffers(UnregisteredRelease):
+    """Running statistics of a model, which are computed from the clients' data."""
+
+
+class AdaptiveClipTooNoisy(PrivacyError):
+    """An adaptive clip norm whose own noise takes the whole budget."""
+
+
+class MinSeparationViolated(PrivacyError):
+    """A client would take part again sooner, or more often, than the accounting assumes."""
+
+
+class InsecureRandomness(PrivacyError):
+    """Privacy noise from a generator that others can predict."""
+
+
+class BudgetExceeded(PrivacyError):
+    """A release that would spend more than the population's budget over all runs."""
+
+
+class LedgerMissing(PrivacyError):
+    """The ledger does not hold what the run has spent."""
+
+
+class LedgerForked(PrivacyError):
+    """Two continuations of one run."""
+
+
+class LedgerTampered(PrivacyError):
+    """A ledger that is not as it was written."""
+
+
+class AuditContradiction(PrivacyError):
+    """An audit that measured more leakage than is claimed: the claim is wrong."""
+
+
 class Interrupted(TacitError):
     """The user stopped the run. What was checkpointed can be resumed."""
 

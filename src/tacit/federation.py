@@ -20,6 +20,9 @@ from tacit.learning.task import Task
 from tacit.loop import Loop
 from tacit.population.population import Population
 from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
+from tacit.privacy.clip import Clip
+from tacit.privacy.plan import bounds_of
+from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 from tacit.record.callback import Callback
 from tacit.record.progress import with_progress
@@ -46,6 +49,7 @@ class Federation:
         stages: transforms around the sum, in order.
         seed: of every draw: cohorts, batches, dropout. The same seed gives the same bits.
         workers: how many clients are trained at once; all cores when None. It changes no bit of the result.
+        privacy: differential privacy of every client, `UserLevel(epsilon=4.0, clip=1.0)`; None gives no formal privacy.
         engine: "auto" takes the fastest engine that agrees with the eager one; or the name of one: "fused", "traced",
             "vmapped", "eager".
         device: "cpu", or an accelerator such as "cuda", where blocks of clients are trained at once (vmapped engine).
@@ -65,12 +69,13 @@ class Federation:
         stages: Sequence[Stage] = (),
         seed: int = 0,
         workers: int | None = None,
+        privacy: UserLevel | None = None,
         engine: str = "auto",
         device: str = "cpu",
         minimum: float = 0.5,
     ) -> None:
         self.task, self.algorithm, self.seed, self.minimum = task, algorithm, plain(seed), plain(minimum)
-        self.engine, self.device = engine, device
+        self.engine, self.device, self.privacy = engine, device, privacy
         self.selection: Selection = Everyone() if selection is None else selection
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
         with _ALONE:
@@ -78,7 +83,11 @@ class Federation:
             self.population = population.cast(task.dtype)
             first = self.population.examples(np.array([0]))
             self.task = task.settled(*first.of(0))
-        self.chain = Chain.of(stages, LocalTraining.report_layout(self.task, algorithm))
+        if privacy is None:
+            self.chain = Chain.of(stages, LocalTraining.report_layout(self.task, algorithm))
+        else:
+            layout = LocalTraining.private_layout(self.task, algorithm, privacy.loss_bound is not None)
+            self.chain = Chain.of((*stages, Clip(bounds_of(privacy, layout.names))), layout)
 
     def run(
         self,

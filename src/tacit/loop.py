@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
@@ -21,6 +22,7 @@ from tacit.learning.ladder import Choice, choose
 from tacit.learning.layout import Parts
 from tacit.learning.solver import steps_for
 from tacit.population.population import Population
+from tacit.privacy.guard import Guard, guard_of
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
 from tacit.record.checkpoint import Checkpoint
@@ -29,7 +31,7 @@ from tacit.record.run import Run
 from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
 from tacit.selection.cohort import Cohort
-from tacit.server import Server
+from tacit.server import Public, Server
 from tacit.venue.block import cut
 from tacit.venue.fold import Total
 from tacit.venue.processes import Processes, available
@@ -58,12 +60,19 @@ class Loop:
     ) -> None:
         self.federation, self.rounds, self.rules, self.callbacks = federation, rounds, rules, callbacks
         self.evaluation, self.evaluate_every = evaluation, evaluate_every
-        self.server = Server(federation.task, federation.algorithm, federation.chain, len(federation.population))
+        clients = len(federation.population)
+        self.public: Public | None = None
+        if federation.privacy is not None:
+            expected = federation.selection.sampling(clients).size
+            self.public = Public(weight=expected, counted=expected)
+        self.guard: Guard | None = None
+        self.server = Server(federation.task, federation.algorithm, federation.chain, clients, self.public)
         self.rows: list[Row] = []
         self.load = _examples_read(federation.algorithm, federation.population)
         self.report_bytes = federation.chain.layout.size * federation.task.dtype.itemsize
         self.block: int | None = None
         self.best = Best(rules)
+        self.saved: Row | None = None
         self.ended_by: list[Stopping] = []
         self.reason = f"all {rounds} rounds are done"
 
@@ -71,6 +80,7 @@ class Loop:
         """Chooses engine and venue, goes through the rounds, and closes what it opened."""
         users_generator = torch.get_rng_state()
         known = self._identity if folder is not None else {}
+        self.guard = guard_of(self.federation, self.rounds, folder, self.saved)
         choice = self._choose(engine)
         self.block = choice.block
         venue = self._open(choice)
@@ -84,17 +94,25 @@ class Loop:
             raise
         finally:
             venue.close()
+            if self.guard is not None:
+                self.guard.close()
             torch.set_rng_state(users_generator)
             with ExitStack() as ends:  # every callback is told, even if another fails
                 for callback in reversed(self.callbacks):
                     ends.callback(callback.on_end, self.reason)
         kept = self.best.of(self.ended_by) or Kept(len(self.rows), self.server.state["x"], self.server.buffers)
         model = self.federation.task.install(kept.x, kept.buffers)
-        tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return Run(tensors, self.rows, {**facts, "ended": self.reason, "kept_round": kept.round}, model)
+        travelled = {n: b for n, b in model.named_buffers() if n in self.federation.task.buffer_layout}
+        tensors = {name: tensor.detach().clone() for name, tensor in (travelled | model.state_dict()).items()}
+        facts |= {"ended": self.reason, "kept_round": kept.round}
+        if self.guard is not None:
+            facts["privacy"] = self.guard.statement(len(self.rows))
+        return Run(tensors, self.rows, facts, model)
 
     def _rounds(self, venue: Venue, saving: Saving) -> None:
         ended = self._ended(False)
+        if self.guard is not None and not self.rows:
+            self._save(saving)  # so that even the first round, once released, can be completed
         while not ended and len(self.rows) < self.rounds:
             round = len(self.rows)
             for callback in self.callbacks:
@@ -104,38 +122,86 @@ class Loop:
             ended = self._ended(any(asked))
             if ended and self.evaluation is not None and not self._due(round):
                 row |= self.evaluation(self.server.state["x"], self.server.buffers)
-                self.best.look(self.rows, self.server.state["x"], self.server.buffers)
             if saving.due(round + 1) or ended or round + 1 == self.rounds:
-                saving.save(self.rows, self.server.tensors, self.best)
+                self._save(saving)
+
+    def _save(self, saving: Saving) -> None:
+        if self.guard is None:
+            saving.save(self._regular, self.server.tensors, self.best)
+        else:
+            saving.save(self._regular, self.server.tensors, self.best, privacy=self.guard.state())
+            self.guard.forget(len(self.rows))
 
     def _round(self, venue: Venue, round: int) -> Row:
         """Select, broadcast, train and sum, step, evaluate, record."""
-        watch, federation, server = _Watch(), self.federation, self.server
+        watch, server = _Watch(), self.server
         before = server.state["x"]
         with one_thread():
-            cohort = federation.selection.draw(len(federation.population), federation.seed, round)
-            blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget, self.block)
-            watch.lap("select")
             _, down = server.broadcast()
             watch.lap("broadcast")
-            total = venue.sum(blocks, down, round)
-            watch.lap("train")
-            self._require_enough(total, cohort, round)
-            mean = server.step(total)
+            total, asked = self._gather(venue, down, round, watch)
+            mean = server.step(total, round)
             moved = self._moved(before, round)
             watch.lap("aggregate")
         measured = self._evaluate(round)
         watch.lap("evaluate")
-        row = self._row(round, total, mean, moved, measured)
-        row |= {"bytes_down": down.nbytes * len(cohort.clients), "bytes_up": self.report_bytes * len(total.counted)}
+        row = self._row(round, total, mean) if self.public is None else self._public_row(round, mean)
+        row |= {"update_norm": moved, **measured}
+        row |= {"bytes_down": int(down.nbytes * asked), "bytes_up": int(self.report_bytes * row["clients"])}
         self.rows.append(row | watch.seconds() | {"worker_seconds": total.seconds})
-        self.best.look(self.rows, server.state["x"], server.buffers)
+        self.best.look(self._regular, server.state["x"], server.buffers)
         return self.rows[-1]
+
+    @property
+    def _regular(self) -> list[Row]:
+        """The rows without measurements that were made only because the run ended: nothing is to depend on where."""
+        if not self.rows or self._regularly(len(self.rows) - 1):
+            return self.rows
+        last = {name: None if name.startswith("test_") else value for name, value in self.rows[-1].items()}
+        return [*self.rows[:-1], last]
+
+    def _gather(self, venue: Venue, down: Tensor, round: int, watch: _Watch) -> tuple[Total, float]:
+        """Select, train and sum. Returns the total, and how many clients were asked (on average, in a private run)."""
+        guard = self.guard
+        if guard is None:
+            cohort, total = self._sum(venue, down, round, self.federation.seed, watch)
+            self._require_enough(total, cohort, round)
+            return total, len(cohort.clients)
+        assert self.public is not None
+        memory, nobody = self.server.memory, np.empty(0, np.int64)
+        found = guard.recovered(round)
+        if found is not None:
+            memory.restore(found.clients.numpy(), found.memory)
+            return Total(found.total, nobody, []), self.public.counted
+        entry = guard.reserve(round)
+        cohort, total = self._sum(venue, down, round, guard.seed, watch)
+        self._require_some(total, cohort, round)
+        remembering = total.counted if memory.size else nobody
+        noised = guard.release(round, total.total, entry, torch.from_numpy(remembering), memory.staged(remembering))
+        watch.lap("noise")
+        return replace(total, total=noised), self.public.counted
+
+    def _sum(self, venue: Venue, down: Tensor, round: int, seed: int, watch: _Watch) -> tuple[Cohort, Total]:
+        federation = self.federation
+        cohort = federation.selection.draw(len(federation.population), seed, round)
+        if self.guard is not None:
+            self.guard.require_declared(cohort.sampling)
+        blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget, self.block)
+        watch.lap("select")
+        total = venue.sum(blocks, down, round)
+        watch.lap("train")
+        return cohort, total
+
+    def _require_some(self, total: Total, cohort: Cohort, round: int) -> None:
+        """A private round in which training failed for everybody fails the run: nothing but noise would be learned."""
+        if total.set_aside and len(total.set_aside) == len(cohort.clients):
+            raise RoundFailed(f"round {round + 1}: training failed for every client: {total.set_aside[0].reason}")
 
     def _moved(self, before: Tensor, round: int) -> float:
         """How far the server's step went; a step that leaves the finite numbers fails the run."""
         moved = float(torch.linalg.vector_norm((self.server.state["x"] - before).double()))
-        if not isfinite(moved):
+        left = [*self.server.state.values(), self.server.buffers]
+        if not isfinite(moved) or not all(bool(torch.isfinite(part).all()) for part in left):
             raise RoundFailed(
                 f"round {round + 1}: the server's step makes the model NaN or Inf, though all reports are finite: "
                 f"take a smaller server_lr or local learning rate ({self.federation.algorithm!r})"
@@ -155,16 +221,27 @@ class Loop:
                 f"{needed} are needed (minimum={self.federation.minimum:g}). Set aside: {causes}"
             )
 
-    def _row(self, round: int, total: Total, mean: Parts, moved: float, measured: Row) -> Row:
+    def _row(self, round: int, total: Total, mean: Parts) -> Row:
         return {
             "round": round + 1,
             "loss": float(mean["loss"]),
-            **measured,
             "clients": len(total.counted),
             "examples": int(float(mean["examples"] * mean["weight"]) + 0.5),
-            "update_norm": moved,
             "set_aside": len(total.set_aside),
             "set_aside_reasons": "; ".join(f"{a.client}: {a.reason}" for a in total.set_aside),
+        }
+
+    def _public_row(self, round: int, mean: Parts) -> Row:
+        """The record of a private round: what was released, and public numbers; everything else stays hidden."""
+        assert self.public is not None and self.guard is not None
+        return {
+            "round": round + 1,
+            "loss": float(mean["loss"]) if "loss" in mean else None,
+            "clients": self.public.counted,
+            "examples": None,
+            "set_aside": 0,
+            "set_aside_reasons": "",
+            "epsilon": self.guard.epsilon(round + 1),
         }
 
     def _evaluate(self, round: int) -> Row:
@@ -176,11 +253,16 @@ class Loop:
         return dict.fromkeys(sorted({name for row in self.rows for name in row if name.startswith("test_")}))
 
     def _due(self, round: int) -> bool:
-        """Whether this is a round after which the model is evaluated, however it ends."""
-        return round == 0 or (round + 1) % self.evaluate_every == 0 or round + 1 == self.rounds
+        """Whether this is a round after which the model is evaluated."""
+        return self._regularly(round) or round + 1 == self.rounds
+
+    def _regularly(self, round: int) -> bool:
+        """Whether the model is evaluated after this round, however many there are."""
+        return round == 0 or (round + 1) % self.evaluate_every == 0
 
     def _ended(self, asked: bool) -> bool:
-        found = [(rule, reason) for rule in self.rules if self.rows and (reason := rule.done(self.rows))]
+        rows = self._regular
+        found = [(rule, reason) for rule in self.rules if rows and (reason := rule.done(rows))]
         self.ended_by = [rule for rule, _ in found]
         if asked or found:
             self.reason = "a callback asked to stop" if asked else found[0][1]
@@ -208,6 +290,7 @@ class Loop:
             layout,
             choice.make,
             federation.seed,
+            None if federation.privacy is None else federation.privacy.most_examples,
         )
         workers = 1 if choice.alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():
@@ -216,18 +299,18 @@ class Loop:
 
     def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
         layout, _ = self.server.broadcast()
-        federation = self.federation
+        federation, private = self.federation, self.guard is not None
         return {
             "seed": federation.seed,
             "algorithm": repr(federation.algorithm),
             "selection": repr(federation.selection),
             "stages": repr(federation.chain.stages),
             "parameters": federation.task.d,
-            "population": federation.population.roster(),
+            "population": None if private else federation.population.roster(),
             "engine": choice.name,
             "device": choice.device,
             "engine_declined": choice.declined,
-            "engine_deviation": choice.deviation,
+            "engine_deviation": None if private else choice.deviation,
             "venue": venue.name,
             "workers": venue.workers,
             "clients": len(self.federation.population),
@@ -235,6 +318,7 @@ class Loop:
             "bytes_down_per_client": layout.size * self.federation.task.dtype.itemsize,
             "dtype": str(self.federation.task.dtype).removeprefix("torch."),
             "torch": torch.__version__,
+            "privacy": None if self.guard is None else self.guard.statement(self.rounds, final=False),
         }
 
     @cached_property
@@ -247,6 +331,7 @@ class Loop:
             algorithm=federation.algorithm,
             selection=federation.selection,
             stages=federation.chain.stages,
+            privacy=federation.privacy,
         )
 
     def restore(self, saved: Checkpoint) -> str:
@@ -260,6 +345,7 @@ class Loop:
         if differs:
             raise UsageError("the checkpoint belongs to another run: " + "; ".join(differs))
         self.server.restore(saved.tensors)
+        self.saved = saved.state.get("privacy")
         self.rows = list(saved.state["rows"])
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))

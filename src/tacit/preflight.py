@@ -14,12 +14,14 @@ from torch.nn import functional as F
 
 from tacit.algorithms.base import Algorithm
 from tacit.checks import PATH, count, is_number, is_path, is_whole, offers
-from tacit.errors import DataError, Problems, TacitError, UsageError
+from tacit.errors import DataError, PrivacyError, Problems, SamplerMismatch, TacitError, UsageError
 from tacit.learning.labels import strange_labels
 from tacit.learning.ladder import ENGINES
 from tacit.learning.solver import problems_of
 from tacit.learning.task import Task
 from tacit.population.population import Population, some
+from tacit.privacy.plan import refusals
+from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 
 if TYPE_CHECKING:
@@ -70,6 +72,23 @@ def check(federation: Federation, population: Population, stages: Sequence[Stage
         settings.extend(data.found)
         settings.raise_if_any()
     data.raise_if_any()
+    if federation.privacy is not None:
+        _check_privacy(federation, len(population), stages)
+
+
+def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]) -> None:
+    """Raises what does not go together with privacy: the error itself where it is one, else all of them in one."""
+    level: Any = federation.privacy
+    if not isinstance(level, UserLevel):
+        raise UsageError(f"privacy is {level!r}: give tacit.UserLevel(epsilon=4.0, clip=1.0), say")
+    with torch.random.fork_rng(devices=()):
+        found = list(refusals(level, federation.task, federation.algorithm, stages, clients))
+    if not offers(federation.selection, "sampling"):
+        found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
+    if len(found) == 1:
+        raise found[0]
+    with Problems("the run cannot be private", PrivacyError) as problems:
+        problems.extend(f"{type(error).__name__}: {error}" for error in found)
 
 
 def _check_method(algorithm: Any, settings: Problems) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,10 +14,24 @@ from tacit.aggregation.stage import Chain
 from tacit.algorithms.base import Algorithm
 from tacit.errors import Problems, StorageError, TacitWarning, UsageError
 from tacit.learning.layout import Layout, Parts
+from tacit.learning.solver import lr_at
 from tacit.learning.task import Task
 from tacit.record.checkpoint import load_tensors
 from tacit.venue.fold import Total
 from tacit.venue.memory import ClientMemory
+
+
+@dataclass(frozen=True)
+class Public:
+    """Numbers that stand in, in a private run, for those that follow from who took part.
+
+    Attributes:
+        weight: what a sum of reports is divided by to be a mean.
+        counted: how many clients a round has on average.
+    """
+
+    weight: float
+    counted: float
 
 
 class Server:
@@ -29,8 +44,10 @@ class Server:
         memory: what the clients remember, in simulation.
     """
 
-    def __init__(self, task: Task, algorithm: Algorithm, chain: Chain, clients: int) -> None:
-        self.task, self.algorithm, self.chain, self.clients = task, algorithm, chain, clients
+    def __init__(
+        self, task: Task, algorithm: Algorithm, chain: Chain, clients: int, public: Public | None = None
+    ) -> None:
+        self.task, self.algorithm, self.chain, self.clients, self.public = task, algorithm, chain, clients, public
         x, self.buffers = task.initial()
         self.state = algorithm.init(x)
         self.stages = chain.init()
@@ -43,17 +60,25 @@ class Server:
         layout = Layout.like(down)
         return layout, layout.pack(down)
 
-    def step(self, total: Total) -> Parts:
+    def step(self, total: Total, round: int) -> Parts:
         """One server step from one sum; clients that were counted commit their memory.
+
+        Args:
+            total: of the reports, with noise where the run is private.
+            round: from 0.
 
         Returns:
             The weighted mean of every part of the reports, and "weight", the sum of the weights; float64.
         """
         summed, self.stages = self.chain.decode(total.total, self.stages)
         parts = self.chain.layouts[0].unpack(summed)
-        weight = parts.pop("weight")
-        mean = {name: value / weight for name, value in parts.items()}
-        self.state = self.algorithm.apply(self.state, mean, len(total.counted), self.clients)
+        if self.public is None:
+            weight, counted, known = parts.pop("weight"), float(len(total.counted)), Parts()
+        else:
+            weight, counted = torch.tensor(self.public.weight, dtype=torch.float64), self.public.counted
+            known = self.algorithm.public(lr_at(self.algorithm.solver, round))
+        mean = known | {name: value / weight for name, value in parts.items()}
+        self.state = self.algorithm.apply(self.state, mean, counted, self.clients)
         if "buffers" in mean:
             self.buffers = mean["buffers"].to(self.buffers.dtype)
         self.memory.commit(total.counted)

@@ -130,3 +130,35 @@ def test_kills_at_random_moments_change_no_bit(seed, tmp_path):
     resume = bool(checkpoints.found(tmp_path))
     resumed = build(method).run(rounds, checkpoint=tmp_path, resume=resume, progress=False)
     assert torch.equal(weights(resumed), weights(uninterrupted(method, rounds)))
+
+
+@pytest.mark.parametrize("stop", [2, 4, 5])
+def test_where_a_run_was_stopped_changes_nothing_of_early_stopping(tmp_path, stop):
+    """Its last round is measured because it is the last; no rule may count that measurement when it goes on."""
+
+    class Stop(tacit.Callback):
+        def on_round_end(self, row):
+            return row["round"] == stop
+
+    torch.manual_seed(0)
+    data = {k: (torch.randn(12, 4), torch.randint(3, (12,))) for k in range(8)}
+    test = torch.randn(40, 4), torch.randint(3, (40,))
+
+    def run(**options):
+        torch.manual_seed(1)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        federation = tacit.Federation(
+            tacit.Task(model, torch.nn.functional.cross_entropy),
+            tacit.Population.from_arrays(data),
+            tacit.FedAvg(tacit.SGD(lr=0.5, batch_size=4, epochs=3)),
+            selection=tacit.Uniform(3),
+        )
+        rule = tacit.Patience("test_loss", rounds=3, mode="min")
+        return federation.run(30, test, evaluate_every=3, until=rule, **options)
+
+    whole = run()
+    run(callbacks=[Stop()], checkpoint=tmp_path)
+    resumed = run(checkpoint=tmp_path, resume=True)
+    assert len(resumed.rows) == len(whole.rows)
+    assert resumed.facts["kept_round"] == whole.facts["kept_round"]
+    assert all(torch.equal(whole.tensors[name], tensor) for name, tensor in resumed.tensors.items())

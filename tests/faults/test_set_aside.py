@@ -191,3 +191,31 @@ def test_exploded_clients_that_cancel_each_other_are_set_aside_both(engine):
         ).run(1, progress=False)
     assert run.history["set_aside"].item() == 2
     assert run.tensors["weight"].item() == pytest.approx(model.weight.item() + 0.1)
+
+
+def test_buffers_that_explode_alone_set_their_client_aside():
+    """Batch normalisation hides the size of inputs from the loss and from the update."""
+    torch.manual_seed(0)
+    data = {f"c{k}": (torch.randn(12, 4), torch.randint(3, (12,))) for k in range(6)}
+    data["c3"] = (data["c3"][0] * 1e15, data["c3"][1])
+    task = tacit.Task(
+        torch.nn.Sequential(torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3)), torch.nn.functional.cross_entropy
+    )
+    run = quietly(
+        tacit.Federation(task, tacit.Population.from_arrays(data), tacit.FedAvg(tacit.SGD(lr=0.1, batch_size=4))), 2
+    )
+    assert all(reason.startswith("c3: its buffers") for reason in run.history["set_aside_reasons"])
+    assert float(run.tensors["0.running_var"].max()) < 10
+
+
+@pytest.mark.parametrize("method", [tacit.FedAvg, tacit.FedNova])
+def test_whether_a_client_has_exploded_does_not_depend_on_the_method(method):
+    x, y = torch.full((10, 1), 1e4), torch.full((10, 1), 5e8)
+    data = {"c0": (x, y), "c1": (torch.ones(10, 1), torch.ones(10, 1)), "c2": (torch.ones(10, 1), torch.ones(10, 1))}
+    task = tacit.Task(torch.nn.Linear(1, 1, bias=False), torch.nn.functional.mse_loss)
+    federation = tacit.Federation(
+        task, tacit.Population.from_arrays(data), method(tacit.SGD(lr=1e-9, steps=10)), engine="eager"
+    )
+    run = quietly(federation, 1)
+    far = 2e-9 * 1e4 * 5e8 * 10 > 1e8
+    assert (run.history["set_aside"][0] == 1) == far

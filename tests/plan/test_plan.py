@@ -179,6 +179,20 @@ def test_a_text_that_is_no_plan_is_refused_with_the_reason(content: str, words: 
         read(content, scenario)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("seed = 1\nversion = 1\nversion = 2\nrounds = 3\n", "version is given twice, in lines 2 and 3"),
+        ('[data]\r\nsource = 1\r\n\r\nsource = "a"', "data.source is given twice, in lines 2 and 4"),
+        ("\n[data]\nsplit = {test = 1, test = 2}\n", "data.split.test is given twice, in line 3"),
+        ("[data]\nsplit = 1\nsplit.test = 2\n", "data.split is given twice, in lines 2 and 3"),
+    ],
+)
+def test_a_key_given_twice_is_named_with_both_lines(content: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"plan.toml is not TOML: {words}: keep one of them"):
+        read(content, scenario, name="plan.toml")
+
+
 def test_any_field_can_be_set_without_quotes() -> None:
     plan = planned(
         "algorithm.name=FedProx", "algorithm.mu=0.25", "solver.lr=1", "data.split.test=0.3", "model.loss=mse"

@@ -167,3 +167,25 @@ def test_the_model_stays_as_its_user_leaves_it_and_predicts_in_evaluation_mode()
     with torch.no_grad():
         run.model[0].weight.zero_()
     assert not run.model[0].weight.any()
+
+
+def test_a_buffer_that_a_model_does_not_save_is_saved_where_it_travelled(tmp_path):
+    class Centred(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 2)
+            self.register_buffer("mean", torch.zeros(3), persistent=False)
+
+        def forward(self, x):
+            if self.training:
+                self.mean.mul_(0.5).add_(x.detach().mean(0), alpha=0.5)
+            return self.layer(x - self.mean)
+
+    data = {k: (torch.randn(8, 3) + 5, torch.randint(2, (8,))) for k in range(4)}
+    task = tacit.Task(Centred(), torch.nn.functional.cross_entropy)
+    solver = tacit.SGD(lr=0.1, batch_size=4)
+    run = tacit.Federation(task, tacit.Population.from_arrays(data), tacit.FedAvg(solver)).run(2)
+    x = torch.randn(5, 3)
+    run.save(tmp_path)
+    assert torch.equal(tacit.Run.load(tmp_path, Centred()).predict(x), run.predict(x))
+    assert float(run.tensors["mean"].abs().max()) > 1

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from tacit.errors import IncompatibleOptions
@@ -20,11 +21,14 @@ REAL, INTEGER, MASKED, CIPHERTEXT = "real", "integer", "masked", "ciphertext"
 
 
 class Stage(Protocol):
-    """A transform around the sum. All methods act on `(..., m)`."""
+    """A transform around the sum. All methods act on `(..., m)`.
 
-    takes: str
-    gives: str
-    additive: bool
+    A stage with the attribute `zeroes = True` makes a report that is not finite a report of zeros, which counts.
+    """
+
+    takes: ClassVar[str]
+    gives: ClassVar[str]
+    additive: ClassVar[bool]
 
     def bind(self, layout: Layout) -> Layout:
         """The layout of what this stage gives, from the layout of what it takes; side statistics extend it."""
@@ -85,6 +89,17 @@ class Chain:
     def layout(self) -> Layout:
         """Layout of what is summed."""
         return self.layouts[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the sum: whole numbers are added as such."""
+        whole = bool(self.stages) and self.stages[-1].gives != REAL
+        return torch.int64 if whole else torch.float64
+
+    @property
+    def zeroes(self) -> bool:
+        """Whether what is not finite becomes a report of zeros, so that nobody is set aside."""
+        return any(getattr(stage, "zeroes", False) for stage in self.stages)
 
     def init(self) -> list[Parts]:
         """Every stage's state."""

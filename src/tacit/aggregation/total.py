@@ -1,12 +1,14 @@
-"""The weighted sum of a block of reports, compiled: one pass, in float64, in the order of the clients."""
+"""Sums of a block of reports, compiled: weighted in float64 and in the order of the clients, or exact of integers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tacit.learning.jit import Real, jit, jit_cached, jit_summing
+from tacit.learning.jit import Int, Real, jit, jit_cached, jit_summing
 
 NARROW, WIDE = 2048, 8192
 """Columns added at a time: their running sums stay in the first-level cache, or, for long reads, in the second."""
@@ -77,3 +79,40 @@ def weighted_sum(reports: Tensor, weights: Tensor, into: Tensor | None = None) -
     total = torch.empty(reports.shape[1], dtype=torch.float64) if into is None else into
     finite = _compiled(reports.numpy(), weights.to(torch.float64).numpy(), total.numpy())
     return total, finite
+
+
+@jit
+def _four_integers(p: Any, q: Any, r: Any, s: Any, part: Int) -> None:
+    for j in range(part.size):
+        part[j] += np.int64(p[j]) + np.int64(q[j]) + np.int64(r[j]) + np.int64(s[j])
+
+
+def _add_integers(reports: Any, total: Int) -> None:
+    alone = reports.shape[0] % ROWS
+    for first in range(0, total.size, WIDE):
+        last = first + WIDE
+        part = total[first:last]
+        for j in range(part.size):
+            part[j] = 0
+        for k in range(alone):
+            row = reports[k, first:last]
+            for j in range(part.size):
+                part[j] += row[j]
+        for k in range(alone, reports.shape[0], ROWS):
+            p, q, r, s = _slices(reports, k, first, last)
+            _four_integers(p, q, r, s, part)
+
+
+_compiled_integers = jit_cached(_add_integers)
+
+
+def integer_sum(reports: Tensor, into: Tensor | None = None) -> Tensor:
+    """The sum of reports of integers, exact.
+
+    Args:
+        reports: (K, m) int32 or int64, small enough that no sum over a cohort leaves int64.
+        into: (m,) int64 to be overwritten with the sum; new memory when None.
+    """
+    total = torch.empty(reports.shape[1], dtype=torch.int64) if into is None else into
+    _compiled_integers(reports.numpy(), total.numpy())
+    return total

@@ -20,7 +20,8 @@ from tacit.checks import make_plain
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import Correction, Solver
 
-WEIGHTS = ("examples", "uniform")
+WEIGHTS = ("examples", "uniform", "auto")
+"""How clients count: by their examples, alike, or by their examples unless a run is private."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Algorithm(ABC):
     """
 
     solver: Solver
-    weights: str = "examples"
+    weights: str = "auto"
     asks_norm: ClassVar[bool] = False
     """Whether `message` reads `Done.a`."""
 
@@ -92,6 +93,18 @@ class Algorithm(ABC):
         """Layout of the message."""
         return Layout.of(update=(d,))
 
+    def public(self, lr: float) -> Parts:
+        """Parts of the mean message that follow from public numbers; under user-level privacy nobody sends them.
+
+        Args:
+            lr: the local learning rate of the round.
+        """
+        return {}
+
+    def exposes(self) -> list[str]:
+        """What of this method follows from the data and cannot be sent under user-level privacy, with the remedy."""
+        return []
+
     def message(self, update: Tensor, down: Parts, memory: Tensor | None, done: Done) -> tuple[Parts, Tensor | None]:
         """What K clients send, and what they will remember if they are counted.
 
@@ -107,13 +120,13 @@ class Algorithm(ABC):
         return {"update": update}, None
 
     @abstractmethod
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """One server step.
 
         Args:
             state: the server's state; not changed.
             mean: the weighted mean of the messages, float64.
-            counted: how many clients it is the mean of.
+            counted: how many clients it is the mean of; on average, in a private run.
             clients: N, how many there are.
 
         Returns:

@@ -19,21 +19,21 @@ class FedAvg(Algorithm):
     Args:
         solver: local solver.
         server_lr: step along the mean update; 1 gives the average of the local models.
-        weights: "examples" (n_k / n) or "uniform" (1 / K).
+        weights: "examples" (n_k / n), "uniform" (1 / K), or "auto": by examples, and alike under user-level privacy.
 
     >>> from tacit.learning.solver import SGD
     >>> FedAvg(SGD(lr=0.1, batch_size=32, epochs=5)).weights
-    'examples'
+    'auto'
     """
 
     solver: Solver
     server_lr: float = 1.0
-    weights: str = "examples"
+    weights: str = "auto"
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
         return super().problems() + positive("server_lr", self.server_lr)
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """`x + server_lr * mean update`."""
         return {"x": stepped(state["x"], self.server_lr * mean["update"])}

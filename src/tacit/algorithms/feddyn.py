@@ -59,7 +59,7 @@ class FedDyn(Algorithm):
         assert memory is not None
         return {"update": update}, memory - self.alpha * update
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """`x + mean update - h / alpha`."""
         h = state["h"] - self.alpha * mean["update"] * (counted / clients)
         return {"x": stepped(state["x"], mean["update"] - h / self.alpha), "h": h}

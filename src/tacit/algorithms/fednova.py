@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from tacit.algorithms.base import Algorithm, Done, stepped
@@ -25,12 +26,12 @@ class FedNova(Algorithm):
     Args:
         solver: local SGD.
         mu: proximal term of the local steps, 0 without.
-        weights: "examples" or "uniform".
+        weights: as for `FedAvg`.
     """
 
     solver: Solver
     mu: float = 0.0
-    weights: str = "examples"
+    weights: str = "auto"
     asks_norm: ClassVar[bool] = True
 
     @property
@@ -47,11 +48,21 @@ class FedNova(Algorithm):
         """The normalised update and its normaliser."""
         return Layout.of(update=(d,), a=())
 
+    def public(self, lr: float) -> Parts:
+        """a, which is the same for all where the number of steps is public."""
+        return {"a": torch.tensor(self.solver.norm(self.solver.steps or 0, lr, self.mu), dtype=torch.float64)}
+
+    def exposes(self) -> list[str]:
+        """Numbers of steps that follow from numbers of examples."""
+        if self.solver.steps is not None:
+            return []
+        return ["FedNova divides by steps that follow from n_k: make their number public, SGD(steps=...)"]
+
     def message(self, update: Tensor, down: Parts, memory: Tensor | None, done: Done) -> tuple[Parts, Tensor | None]:
         """`(y - x) / a` and `a`."""
         assert done.a is not None
         return {"update": update.div_(done.a[:, None]), "a": done.a}, None
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """`x + tau_eff * mean normalised update`."""
         return {"x": stepped(state["x"], mean["a"] * mean["update"])}

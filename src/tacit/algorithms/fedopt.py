@@ -24,7 +24,7 @@ class FedAvgM(Algorithm):
     solver: Solver
     server_lr: float = 1.0
     momentum: float = 0.9
-    weights: str = "examples"
+    weights: str = "auto"
 
     def problems(self) -> list[str]:
         """See `Algorithm.problems`."""
@@ -34,7 +34,7 @@ class FedAvgM(Algorithm):
         """The model and v = 0."""
         return {"x": x.clone(), "v": torch.zeros_like(x, dtype=torch.float64)}
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """One step of heavy-ball momentum."""
         v = self.momentum * state["v"] + mean["update"]
         return {"x": stepped(state["x"], self.server_lr * v), "v": v}
@@ -54,7 +54,7 @@ class Adaptive(Algorithm):
         beta2: decay of the second moment (not for FedAdagrad).
         tau: adaptivity; large values come near FedAvgM.
         bias_correction: see above.
-        weights: "examples" or "uniform".
+        weights: as for `FedAvg`.
     """
 
     server_lr: float
@@ -83,7 +83,7 @@ class Adaptive(Algorithm):
         """The second moment freed of its start at 0, after t steps."""
         return v
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """One adaptive step."""
         t = state["t"] + 1
         m = self.beta1 * state["m"] + (1 - self.beta1) * mean["update"]
@@ -105,7 +105,7 @@ class FedAdam(Adaptive):
     beta2: float = 0.99
     tau: float = 1e-3
     bias_correction: bool = False
-    weights: str = "examples"
+    weights: str = "auto"
 
     def second(self, v: Tensor, squared: Tensor) -> Tensor:
         """Adam's second moment."""
@@ -126,7 +126,7 @@ class FedYogi(Adaptive):
     beta2: float = 0.99
     tau: float = 1e-3
     bias_correction: bool = False
-    weights: str = "examples"
+    weights: str = "auto"
 
     def second(self, v: Tensor, squared: Tensor) -> Tensor:
         """Yogi's second moment."""
@@ -146,7 +146,7 @@ class FedAdagrad(Adaptive):
     beta1: float = 0.0
     tau: float = 1e-3
     bias_correction: bool = False
-    weights: str = "examples"
+    weights: str = "auto"
 
     def second(self, v: Tensor, squared: Tensor) -> Tensor:
         """The sum of all squared mean updates."""

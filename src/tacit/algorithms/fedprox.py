@@ -20,13 +20,13 @@ class FedProx(Algorithm):
         solver: local solver.
         mu: strength of the pull towards the broadcast model.
         server_lr: step along the mean update.
-        weights: "examples" or "uniform".
+        weights: as for `FedAvg`.
     """
 
     solver: Solver
     mu: float = 0.01
     server_lr: float = 1.0
-    weights: str = "examples"
+    weights: str = "auto"
 
     @property
     def proximal(self) -> float:
@@ -37,6 +37,6 @@ class FedProx(Algorithm):
         """See `Algorithm.problems`."""
         return super().problems() + not_negative("mu", self.mu) + positive("server_lr", self.server_lr)
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """`x + server_lr * mean update`."""
         return {"x": stepped(state["x"], self.server_lr * mean["update"])}

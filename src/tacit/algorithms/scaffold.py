@@ -86,7 +86,7 @@ class Scaffold(Algorithm):
             renewed = memory - down["c"] - update / (done.a[:, None] * done.lr)
         return {"update": update, "control": renewed - memory}, renewed
 
-    def apply(self, state: Parts, mean: Parts, counted: int, clients: int) -> Parts:
+    def apply(self, state: Parts, mean: Parts, counted: float, clients: int) -> Parts:
         """`x + server_lr * mean update`, `c + (counted / N) * mean change`."""
         return {
             "x": stepped(state["x"], self.server_lr * mean["update"]),

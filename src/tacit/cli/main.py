@@ -43,6 +43,7 @@ Exit codes:
   3    data that are missing, damaged or cannot be learned from
   4    a round failed: too few reports could be counted
   5    a run, checkpoint, report or standard output that cannot be written or read
+  6    a promise of privacy that cannot be kept as asked, or a budget that is spent
   130  interrupted (Ctrl-C, SIGTERM)
 """
 

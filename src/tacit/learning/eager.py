@@ -33,7 +33,7 @@ class EagerEngine:
             torch.sub(self.bound.x, job.x, out=update[k])
             self.bound.pull()
             buffers[k] = self.bound.b
-        return update.abs().sum(1)
+        return update.square().sum(1).sqrt_()
 
     def _client(self, k: int, job: LocalRun, order: Tensor) -> float:
         bound, cut, offset = self.bound, job.batches.cut, job.correction.offset

@@ -56,6 +56,6 @@ class Engine(Protocol):
                 parameters with which its step began, corrections not included.
 
         Returns:
-            (K,) the 1-norm of each update, taken while the update is in the cache: no parameter has moved farther.
+            (K,) the Euclidean norm of each update, taken while the update is in the cache.
         """
         ...

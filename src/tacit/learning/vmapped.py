@@ -139,7 +139,7 @@ class VmappedEngine:
         buffers.copy_(block.packed_state())
         visited = torch.from_numpy(np.maximum(job.batches.visited, 1))
         loss.copy_(block.total.cpu().double() / visited)
-        return moved.abs_().sum(1).cpu()
+        return moved.square_().sum(1).sqrt_().cpu()
 
     def examples(self, examples: Examples) -> tuple[Tensor, Tensor]:
         """Inputs and targets on the device, moved when they are met first."""

@@ -13,7 +13,7 @@ from tacit.plan.overlay import overlaid
 from tacit.plan.plan import VERSION, Plan
 from tacit.plan.remainder import conflicts
 from tacit.plan.section import Conflict, Own, Unknown
-from tacit.plan.toml import Path, lines_of
+from tacit.plan.toml import Path, given_twice, lines_of
 
 LONGEST = 1 << 20  # characters of a plan's text
 
@@ -55,7 +55,7 @@ def given_in(text: str, name: str = "the plan") -> Given:
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # no TOML, a number of thousands of digits, deep nesting
-        raise UsageError(f"{name} is not TOML: {error}") from None
+        raise UsageError(f"{name} is not TOML: {given_twice(text, str(error)) or error}") from None
     version = values.get("version")
     if version is None:
         raise UsageError(f"{name} does not say which version of the format it is: begin it with version = {VERSION}")

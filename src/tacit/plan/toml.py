@@ -13,6 +13,7 @@ from tacit.plan.plan import Plan
 
 Path = tuple[str, ...]
 BARE = re.compile(r"[A-Za-z0-9_-]+")
+TWICE = re.compile(r"^(Cannot overwrite a value|Duplicate .*) \(at (?:line (\d+), column (\d+)|end of document)\)$")
 HEAD = "# Everything that this run is. `tacit run` with this file repeats it; [run] is not part of the hash.\n"
 
 
@@ -61,6 +62,26 @@ def lines_of(text: str) -> dict[Path, int]:
     return _Scanner(text).scan()
 
 
+def given_twice(text: str, error: str) -> str | None:
+    """Which key stands where in `text`, if `error`, what `tomllib` says of it, is that it was given before; or None."""
+    place = TWICE.search(error)
+    if place is None:
+        return None
+    scanner = _Scanner(text)
+    if place[2]:  # the text is valid as far as there, but for that
+        whole = text.replace("\r\n", "\n").split("\n")
+        *before, last = whole[: int(place[2])]
+        scanner = _Scanner("\n".join([*before, last[: int(place[3]) - 1]]))
+    scanner.scan()
+    key, line = scanner.last, scanner.line
+    if scanner.found[key] == line and not place[1].startswith("Duplicate"):
+        key = key[:-1]  # a value was given where now a table begins
+    if key not in scanner.found:
+        return None
+    lines = f"in line {line}" if scanner.found[key] == line else f"in lines {scanner.found[key]} and {line}"
+    return f"{'.'.join(map(_key, key))} is given twice, {lines}: keep one of them"
+
+
 class _Scanner:
     """Walks through valid TOML and notes where keys stand. It need not refuse anything: `tomllib` has read the text."""
 
@@ -68,6 +89,8 @@ class _Scanner:
         self.text, self.at = text, 0
         self.ends = [i for i, letter in enumerate(text) if letter == "\n"]
         self.found: dict[Path, int] = {}
+        self.last: Path = ()
+        self.line = 0
 
     def scan(self) -> dict[Path, int]:
         table: Path = ()
@@ -116,6 +139,7 @@ class _Scanner:
                 self.at = match.end() if match else self.at + 1
                 path = (*path, self.text[start : self.at])
             self.found.setdefault(path, line)
+            self.last, self.line = path, line
             self._skip()
             if self._peek() != ".":
                 return path

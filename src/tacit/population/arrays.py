@@ -31,6 +31,7 @@ class ArrayPopulation(Population):
     y: Tensor
     start: Int
     classes: tuple[str, ...] | None = None
+    synthetic: bool = False
 
     @classmethod
     def of(cls, data: Mapping[Any, Arrays]) -> ArrayPopulation:

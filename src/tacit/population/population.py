@@ -39,11 +39,13 @@ class Population(ABC):
         sizes: (N,) int64, examples of each client (n_k).
         classes: what the class numbers 0 .. C - 1 in the targets stand for, where they were made from a column of text
             or categories; None otherwise.
+        synthetic: whether the examples were made up, so that there is nobody to protect.
     """
 
     ids: tuple[str, ...]
     sizes: Int
     classes: tuple[str, ...] | None = None
+    synthetic: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -60,7 +60,14 @@ class Result(_Model):
     bytes_down: int = Field(description="bytes all clients received in all rounds")
     bytes_up: int = Field(description="bytes all clients sent in all rounds")
     set_aside: int = Field(description="reports that were set aside, in all rounds; history.csv has the reasons")
-    loss: float | None = Field(description="training loss of the last round, mean over the cohort")
+    loss: float | None = Field(
+        description="training loss of the last round, mean over the cohort; null where it is hidden"
+    )
+    privacy: dict[str, Any] | None = Field(
+        default=None,
+        description="the statement of a private run: epsilon, delta, unit, adjacency, noise_multiplier, sampling, "
+        "epsilon_against_server, epsilon_population_total and what they rest on; null gives no formal privacy",
+    )
     metrics: Scores = Field(description="the final model on the test part of the clients that took part")
     validation: Scores = Field(description="the last measures on the validation part up to kept_round")
     comparison: Table = Field(

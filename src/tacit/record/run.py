@@ -62,7 +62,10 @@ class Run:
             raise UsageError("a saved run holds weights, not code: load it with Run.load(folder, model=YourModel(...))")
         if self._filled is self.module:
             return self.module
-        own = dict(self.module.state_dict())
+        state = dict(self.module.state_dict())
+        # Buffers that a model does not save, but that travelled, were saved all the same: the model needs them.
+        others = {n: b for n, b in self.module.named_buffers() if n in self.tensors and n not in state}
+        own = state | others
         differs = sorted(set(own) ^ set(self.tensors))
         differs += [n for n, t in self.tensors.items() if n in own and own[n].shape != t.shape]
         if differs:
@@ -70,7 +73,9 @@ class Run:
                 f"the weights do not fit this model, which differs in {', '.join(differs[:5])}: "
                 "load the run with the model that it trained"
             )
-        self.module.load_state_dict(self.tensors)
+        self.module.load_state_dict({name: self.tensors[name] for name in state})
+        for name, buffer in others.items():
+            buffer.copy_(self.tensors[name])
         self._filled = self.module.eval()
         return self.module
 

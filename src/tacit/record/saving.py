@@ -32,12 +32,14 @@ class Saving:
         """Whether `round` (from 1) is one after which a checkpoint is written, however it ends."""
         return round % self.every == 0
 
-    def save(self, rows: list[dict[str, Any]], tensors: Callable[[], dict[str, Tensor]], best: Best) -> None:
-        """Writes the state after the last of `rows`.
+    def save(
+        self, rows: list[dict[str, Any]], tensors: Callable[[], dict[str, Tensor]], best: Best, **more: Any
+    ) -> None:
+        """Writes the state after the last of `rows`, with `more` of it as JSON values.
 
         Raises:
             StorageError: no space, no permission.
         """
         if self.folder is not None:
-            state = self.state | {"rows": rows, "best": best.state()}
+            state = self.state | {"rows": rows, "best": best.state(), **more}
             checkpoints.write(self.folder, Checkpoint(len(rows), tensors() | best.tensors(), state))

@@ -19,7 +19,7 @@ class Total:
     """The sum over a cohort.
 
     Attributes:
-        total: (m,) float64.
+        total: (m,) float64, or int64 where stages give integers.
         counted: positions of the clients in it, in block order.
         set_aside: clients that are not in it, with their reasons.
         seconds: spent in local steps, over all workers.
@@ -40,10 +40,11 @@ class Fold:
 
     Args:
         size: length m of a sum.
+        dtype: of its numbers.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, dtype: torch.dtype = torch.float64) -> None:
+        self.size, self.dtype = size, dtype
         self._waiting: dict[tuple[int, int], Tensor] = {}
         self._blocks: dict[int, BlockSum] = {}
 
@@ -73,7 +74,7 @@ class Fold:
         complete = all(k in self._blocks for k in range(count))
         assert complete and self.waiting == count.bit_count(), "a block sum is missing"
         blocks = [self._blocks[k] for k in range(count)]
-        total = torch.zeros(self.size, dtype=torch.float64)
+        total = torch.zeros(self.size, dtype=self.dtype)
         for part in (self._waiting[place] for place in sorted(self._waiting)):  # the smallest trees, at the end, first
             total.add_(part)
         counted = np.concatenate([b.counted for b in blocks]) if blocks else np.empty(0, dtype=np.int64)

@@ -55,6 +55,12 @@ class ClientMemory:
         """Writes new memory (K, size) beside the current one; `current` (K,) are the slots in use (`slots_of`)."""
         self._slots[torch.from_numpy(1 - current), torch.from_numpy(clients)] = values
 
+    def staged(self, clients: Int) -> Tensor:
+        """What was staged for these clients, (K, size)."""
+        if not self.size:
+            return torch.empty(0, dtype=self._slots.dtype)
+        return self._slots[torch.from_numpy(1 - self._current[clients]), torch.from_numpy(clients)]
+
     def slots_of(self, clients: Int) -> Int:
         """(K,) which slot of each client is current: workers are told, for theirs may be out of date."""
         return self._current[clients]

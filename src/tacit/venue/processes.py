@@ -42,8 +42,8 @@ def _shared(size: int, dtype: torch.dtype) -> Tensor:
 class Sheets:
     """Shared memory for the sums of blocks, known to every worker by number. Pages are taken when they are written."""
 
-    def __init__(self, count: int, size: int) -> None:
-        self._sheets = [_shared(size, torch.float64) for _ in range(count)]
+    def __init__(self, count: int, size: int, dtype: torch.dtype = torch.float64) -> None:
+        self._sheets = [_shared(size, dtype) for _ in range(count)]
         self._number = {sheet.data_ptr(): k for k, sheet in enumerate(self._sheets)}
         self.clear()
 
@@ -87,7 +87,7 @@ class Processes:
     def __init__(self, work: LocalTraining, workers: int) -> None:
         self.work, self.workers = work, workers
         self._down = _shared(work.down.size, work.task.dtype)
-        self._sheets = Sheets(2 * workers + SPARE, work.chain.layout.size)
+        self._sheets = Sheets(2 * workers + SPARE, work.chain.layout.size, work.chain.dtype)
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
         context = multiprocessing.get_context("fork")
@@ -128,7 +128,7 @@ class Processes:
     def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
         """See `Venue.sum`."""
         self._down.copy_(down)
-        fold, queue = Fold(self.work.chain.layout.size), iter(enumerate(blocks))
+        fold, queue = Fold(self.work.chain.layout.size, self.work.chain.dtype), iter(enumerate(blocks))
         self._sheets.clear()
         busy: dict[Connection, tuple[int, int]] = {}
 

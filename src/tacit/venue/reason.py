@@ -12,6 +12,8 @@ from tacit.errors import DataError
 
 LONGEST = 300
 """Characters of an error that are told: a reason goes into the history and into a warning."""
+SMALL = 1e8
+"""No update below this norm is called exploded."""
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
 
 
@@ -24,21 +26,21 @@ def of_error(error: Exception) -> str:
     return f"its training raised {type(error).__name__}: {one_line(error)}{where}"
 
 
-def of_report(loss: Tensor, largest: Tensor, reach: float) -> str:
+def of_report(update: Tensor, loss: Tensor) -> str:
     """What is wrong with a report that is not sound.
 
     Args:
-        loss: the client's training loss.
-        largest: the largest absolute value in its update.
-        reach: what no update may reach.
+        update: the client's.
+        loss: its training loss.
     """
-    what = "its report is not finite"
-    if not bool(torch.isfinite(loss)):
+    norm = float(torch.linalg.vector_norm(update.double()))
+    what = f"its update exploded (its norm is {norm:.2g})"
+    if not bool(torch.isfinite(loss).all()):
         what = "its training loss is not finite"
-    elif not bool(torch.isfinite(largest)):
+    elif not bool(torch.isfinite(update).all()):
         what = "its update is not finite"
-    elif float(largest) >= reach:
-        what = f"its update exploded (a parameter moved by {float(largest):.2g})"
+    elif norm < SMALL:
+        what = "its buffers or its memory exploded"
     return f"{what}: look for extreme values in its data, or take a smaller learning rate"
 
 

@@ -38,8 +38,8 @@ class Threads:
 
     def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
         """See `Venue.sum`. Torch is held to one intra-op thread meanwhile."""
-        fold, lock, queue = Fold(self.work.chain.layout.size), threading.Lock(), iter(enumerate(blocks))
-        stop, spare = threading.Event(), list[Tensor]()
+        fold, queue = Fold(self.work.chain.layout.size, self.work.chain.dtype), iter(enumerate(blocks))
+        lock, stop, spare = threading.Lock(), threading.Event(), list[Tensor]()
 
         def labour(hands: Worker) -> None:
             torch.set_num_threads(1)

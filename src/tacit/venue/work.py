@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tacit import keys
 from tacit.aggregation.stage import Chain
-from tacit.aggregation.total import weighted_sum
+from tacit.aggregation.total import integer_sum, weighted_sum
 from tacit.algorithms.base import Algorithm, Done
 from tacit.errors import DataError, TacitError
 from tacit.learning import batches as batching
@@ -32,8 +32,9 @@ from tacit.venue.memory import ClientMemory
 Int = NDArray[np.int64]
 
 EXPLODED = 1e8
-"""A client has diverged when one of its parameters moves by more than this times the largest of the broadcast model,
-or this times 1 where that is smaller. No local run that works comes near."""
+"""A client has diverged when its update is longer than this times the largest parameter of the broadcast model, or this
+times 1 where that is smaller. No local run that works comes near. Its buffers may move by the square of it: they hold
+means of what flows through the model, and of its squares."""
 DEVICE_FAILED: Any = getattr(torch, "AcceleratorError", ())
 """What torch raises, from 2.8 on, where a kernel on an accelerator has failed: late, and in every call from then on."""
 NO_MEMORY = "can't allocate memory"
@@ -53,7 +54,7 @@ class BlockSum:
     """The sum of a block's reports.
 
     Attributes:
-        total: (m,) float64.
+        total: (m,) float64, or int64 where stages give integers.
         counted: positions of the clients in it.
         set_aside: clients that are not in it.
         seconds: spent in the engine's local steps.
@@ -73,7 +74,7 @@ class _Trained:
         clients: (K,) whose training ended.
         reports: (K, m) theirs.
         weight: (K,) theirs.
-        moved: (K,) the 1-norm of what the local steps changed.
+        moved: (K,) the Euclidean norm of what the local steps changed; infinite where they left something absurd.
         seconds: spent in the engine's local steps.
         set_aside: the others.
     """
@@ -96,6 +97,7 @@ class LocalTraining:
     Attributes:
         down: layout of the broadcast.
         make_engine: makes one engine for each worker.
+        most_examples: a client counts by at most so many of its examples, and at most 1; None for as the method says.
     """
 
     task: Task
@@ -106,6 +108,7 @@ class LocalTraining:
     down: Layout
     make_engine: Callable[[], Engine]
     seed: int
+    most_examples: int | None = None
 
     @property
     def layout(self) -> Layout:
@@ -119,6 +122,25 @@ class LocalTraining:
         if task.buffer_layout.size:
             layout = layout.extend("buffers", (task.buffer_layout.size,))
         return layout.extend("loss").extend("examples").extend("weight")
+
+    @staticmethod
+    def private_layout(task: Task, algorithm: Algorithm, loss: bool) -> Layout:
+        """The layout of a report of which every number is clipped and noised: no counts, and nothing that is public.
+
+        Args:
+            task, algorithm: of the run.
+            loss: whether the training loss is released.
+        """
+        parts, public = algorithm.parts(task.d), algorithm.public(lr_at(algorithm.solver, 0))
+        layout = Layout.of(**{n: s for n, s in zip(parts.names, parts.shapes, strict=True) if n not in public})
+        return layout.extend("loss") if loss else layout
+
+    def weigh(self, examples: Tensor) -> Tensor:
+        """(K,) how much clients with so many examples (K,) count."""
+        if self.most_examples is not None:
+            return examples.clamp(max=self.most_examples) / self.most_examples
+        alike = self.algorithm.weights == "uniform" or (self.algorithm.weights == "auto" and self.chain.zeroes)
+        return torch.ones_like(examples) if alike else examples
 
 
 class Worker:
@@ -239,19 +261,23 @@ class Worker:
         update = parts[work.layout.names[0]]
         buffers = torch.empty(len(clients), len(job.b), dtype=job.b.dtype)
         began = time.perf_counter()
-        moved = self.engine.run(job, update, buffers, parts["loss"])
+        loss = parts["loss"] if "loss" in parts else torch.empty(len(clients), dtype=work.task.dtype)
+        moved = self.engine.run(job, update, buffers, loss)
         seconds = time.perf_counter() - began
         done = self._done(job)
         message, renewed = work.algorithm.message(update, down, memory, done)
         for name, value in message.items():
-            if value.data_ptr() != parts[name].data_ptr():
+            if name in parts and value.data_ptr() != parts[name].data_ptr():
                 parts[name].copy_(value)
         if "buffers" in parts:
             parts["buffers"].copy_(buffers)
-        weight = done.examples if work.algorithm.weights == "examples" else torch.ones_like(done.examples)
-        parts["examples"].copy_(done.examples / weight)
-        parts["weight"].fill_(1.0)
+            moved = torch.where(_far(buffers, job.b) < EXPLODED**2, moved, torch.inf)
+        weight = work.weigh(done.examples)
+        if "weight" in parts:
+            parts["examples"].copy_(done.examples / weight)
+            parts["weight"].fill_(1.0)
         if renewed is not None:
+            moved = torch.where(torch.isfinite(renewed).all(1), moved, torch.inf)
             work.memory.stage(clients, renewed, work.memory.slots_of(clients))
         return _Trained(clients, reports, weight, moved, seconds)
 
@@ -259,24 +285,42 @@ class Worker:
         """Weights, encodes and sums; looks for the clients to set aside only where the sum says that there are some."""
         clients, reports, weight = trained.clients, trained.reports, trained.weight
         reach, stages = self._farthest(down["x"], round), self.work.chain.stages
+        if self.work.chain.zeroes:
+            return self._sum_all(trained, down)
         if not stages:
             total, finite = weighted_sum(reports, weight, self._into)
             if finite and (trained.moved.numpy() < reach).all():
                 return BlockSum(total, clients, trained.set_aside, trained.seconds)
-        good = _sound(reports, self.work.layout[self.work.layout.names[0]], reach)
+        good = torch.isfinite(reports).all(dim=1) & (trained.moved < reach)
         kept, weights = reports[good], weight[good]
         if stages:
             kept = self.work.chain.encode(kept.mul_(weights[:, None]), down)
             weights = torch.ones(len(kept))
-        total, _ = weighted_sum(kept, weights, self._into)
+        total = self._add(kept, weights)
         bad = torch.nonzero(~good).flatten().tolist()
-        set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k], reach) for k in bad)]
+        set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k]) for k in bad)]
         return BlockSum(total, clients[good.numpy()], set_aside, trained.seconds)
 
-    def _unsound(self, report: Tensor, client: int, reach: float) -> SetAside:
+    def _sum_all(self, trained: _Trained, down: Parts) -> BlockSum:
+        """Weights, encodes and sums, where reports that are not sound become zeros and nobody learns whose they are.
+
+        Memory is kept by those only whose report is finite.
+        """
+        sound = torch.isfinite(trained.moved)
+        if bool((trained.weight != 1).any()):
+            trained.reports.mul_(trained.weight[:, None])
+        total = self._add(self.work.chain.encode(trained.reports, down), torch.ones(len(sound)))
+        return BlockSum(total, trained.clients[sound.numpy()], trained.set_aside, trained.seconds)
+
+    def _add(self, encoded: Tensor, weights: Tensor) -> Tensor:
+        if encoded.is_floating_point():
+            return weighted_sum(encoded, weights, self._into)[0]
+        return integer_sum(encoded, None if self._into is None else self._into.view(torch.int64))
+
+    def _unsound(self, report: Tensor, client: int) -> SetAside:
         layout = self.work.layout
-        largest, loss = report[layout[layout.names[0]]].abs().max(), report[layout["loss"]][0]
-        return SetAside(self.work.population.ids[client], reason.of_report(loss, largest, reach))
+        update, loss = report[layout[layout.names[0]]], report[layout["loss"]]
+        return SetAside(self.work.population.ids[client], reason.of_report(update, loss))
 
     def _farthest(self, x: Tensor, round: int) -> float:
         """How far a parameter may move in this round (see `EXPLODED`); looked up once a round."""
@@ -313,6 +357,6 @@ def _singly(block: Block) -> Iterator[Block]:
         yield Block(block.clients[k : k + 1], None if block.budget is None else block.budget[k : k + 1])
 
 
-def _sound(reports: Tensor, update: slice, reach: float) -> Tensor:
-    """(K,) which reports are finite and have an update that has not exploded."""
-    return torch.isfinite(reports).all(dim=1) & (reports[:, update].abs().amax(dim=1) < reach)
+def _far(buffers: Tensor, b: Tensor) -> Tensor:
+    """(K,) how far buffers (K, b) moved at most, relative to the largest that was broadcast."""
+    return (buffers - b).abs().amax(dim=1) / b.abs().amax().clamp(min=1.0)

@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tacit.errors import DataError
@@ -94,6 +95,32 @@ def test_times_with_a_zone_keep_their_local_clock(tmp_path: Path):
     assert (log.time % 86400 / 3600).tolist() == [8.0, 9.0]
 
 
+def hours(path: Path, *times: str) -> tuple[list[float], tuple[str, ...]]:
+    path.write_text("u,i,t\n" + "".join(f"a,{k},{time}\n" for k, time in enumerate(times)))
+    log = read_log(path, Columns("u", "i", "t"))
+    return (log.time % 86400 / 3600).tolist(), log.notes
+
+
+@pytest.mark.parametrize("zone", ["+01:00", "+0100", "+01", " +01:00", "Z"])
+def test_where_the_offset_changes_the_clock_on_the_wall_is_kept_and_a_note_says_so(tmp_path: Path, zone: str):
+    other = "+01:00" if zone == "Z" else "+02:00"
+    read, notes = hours(tmp_path / "t.csv", f"2026-03-29T01:30:00{zone}", f"2026-03-29T03:15:00.5{other}")
+    assert read == [1.5, 3.25 + 0.5 / 3600]
+    assert any("2 offsets from UTC" in note and "less than 60 minutes apart" in note for note in notes)
+
+
+def test_times_are_read_with_and_without_microseconds_and_so_are_dates(tmp_path: Path):
+    read, notes = hours(tmp_path / "t.csv", "2026-01-05", "2026-01-05T08:00:00", "2026-01-05T09:00:00.250000")
+    assert read == [0.0, 8.0, 9.0 + 0.25 / 3600]
+    assert not notes
+
+
+def test_dates_that_are_not_iso_are_all_read_in_the_format_of_the_first(tmp_path: Path):
+    assert hours(tmp_path / "t.csv", "20/03/2026 08:00", "21/03/2026 09:00")[0] == [8.0, 9.0]
+    with pytest.raises(DataError, match=r"1 times in 't' cannot be read, the first is '20/03/2026 09:00' in row 2"):
+        hours(tmp_path / "t.csv", "05/03/2026 08:00", "20/03/2026 09:00", "06/03/2026 09:00")
+
+
 def test_a_mapping_that_does_not_fit_names_every_problem(tmp_path: Path):
     path = tmp_path / "mine.csv"
     path.write_text("user,item,when\n,x,yesterday\nb,,1767600000\nc,z,1767600000\n")
@@ -135,3 +162,55 @@ def test_names_of_digits_stay_what_is_written_and_whole_numbers_keep_their_order
     assert log.users == ("007", "7")
     path.write_text("who,app,at\n10,Maps,1\n9,Mail,2\n")
     assert read_log(path, Columns(user="who", item="app", time="at")).users == ("9", "10")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lsapp.tsv", LSAPP.split("\n")[0] + "\n{}\t1\t2018-01-16 06:01:05\tGoogle\tOpened" * 2),
+        ("frappe.csv", FRAPPE.split("\n")[0] + "\n{}\t0\t1\ta\tb\tc\td\te\tf\tg\th" * 2),
+        ("ratings.csv", "userId,movieId,rating,timestamp" + "\n{},31,2.5,1260759144" * 2),
+    ],
+)
+def test_two_users_of_a_known_format_that_differ_in_leading_zeros_are_two(tmp_path: Path, name: str, text: str):
+    path = tmp_path / name
+    path.write_text(text.format("007", "7"))
+    assert read_log(path).users == ("007", "7")
+
+
+NUMBERS = ["10", "9", "7", "10", "11"]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pd.Series(NUMBERS),
+        pd.Series(NUMBERS).astype("int32"),
+        pd.Series(NUMBERS).astype("Int64"),
+        pd.Series(NUMBERS).astype("float64"),
+        pd.Series(NUMBERS).astype("category"),
+        pd.Series(NUMBERS).astype("int64").astype("category"),
+        pd.Series([n.encode() for n in NUMBERS]),
+    ],
+    ids=["text", "integers", "nullable", "floats", "categories", "categories of integers", "bytes"],
+)
+def test_the_same_table_gives_the_same_log_in_csv_and_in_parquet(tmp_path: Path, ids: pd.Series):
+    table = pd.DataFrame({"u": ids, "i": ids[::-1].to_numpy(), "t": range(5), "c": ids})
+    table.to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"u": NUMBERS, "i": NUMBERS[::-1], "t": range(5), "c": NUMBERS}).to_csv(tmp_path / "t.csv")
+    mapping = Columns("u", "i", "t", ("c",))
+    mine, other = (read_log(tmp_path / f"t.{kind}", mapping) for kind in ("parquet", "csv"))
+    assert mine.users == other.users == mine.items == ("7", "9", "10", "11")
+    assert mine.context["c"].names == other.context["c"].names
+    assert np.array_equal(mine.context["c"].codes, other.context["c"].codes)
+    assert pairs(mine) == pairs(other)
+
+
+def test_names_in_parquet_that_are_no_text_are_refused_and_empty_ones_are_missing(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"u": [b"\xff\xfe", b"b"], "i": ["x", "y"]}).to_parquet(path)
+    with pytest.raises(DataError, match=r"t\.parquet: 'u' holds bytes that are not UTF-8 text"):
+        read_log(path, Columns("u", "i"))
+    pd.DataFrame({"u": ["", "b"], "i": ["x", "y"]}).to_parquet(path)
+    with pytest.raises(DataError, match="1 rows have no user in 'u', the first is row 1"):
+        read_log(path, Columns("u", "i"))

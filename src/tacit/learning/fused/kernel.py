@@ -8,6 +8,7 @@ is ever written. Nothing is allocated; nothing that a client computes depends on
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -110,12 +111,12 @@ def _clear(vector: Real) -> None:
 
 @jit_summing
 def _leave(x: Real, y: Real) -> float:
-    """Leaves in `y`, while it is in the cache, its distance from `x`; returns the 1-norm of that."""
+    """Leaves in `y`, while it is in the cache, its distance from `x`; returns the Euclidean norm of that."""
     moved: float = y.dtype.type(0)
     for i in range(x.size):
         y[i] -= x[i]
-        moved += abs(y[i])
-    return moved
+        moved += y[i] * y[i]
+    return math.sqrt(moved)
 
 
 @jit

@@ -98,7 +98,7 @@ class TracedEngine:
                     values += advance([steps[n] for n in part], x, t, len(values))
                 loss[k] = _mean(values, mine)
                 self.program.store(start, update[k], buffers[k])
-                moved[k] = torch.linalg.vector_norm(update[k], 1)
+                moved[k] = torch.linalg.vector_norm(update[k])
         return moved
 
     def _steps(self, job: LocalRun, ending: Ending) -> dict[int, Step]:

@@ -21,6 +21,7 @@ from tacit.errors import DataError, Problems
 from tacit.scenarios.app_recommendation.logs import Category, InteractionLog
 from tacit.scenarios.app_recommendation.synthetic import SyntheticLogs
 from tacit.scenarios.app_recommendation.tables import column_names, missing_columns, read_table
+from tacit.scenarios.app_recommendation.times import wall_clock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,32 +104,34 @@ def _path_of(source: str) -> Path:
 
 
 def _lsapp(path: Path, seed: int) -> InteractionLog:
-    table = read_table(path, ["user_id", "timestamp", "app_name", "event_type"])
+    names = ["user_id", "app_name"]
+    table = read_table(path, [*names, "timestamp", "event_type"], names=names)
     opened = table["event_type"].astype(str).str.strip().str.lower() == "opened"
     if not opened.any():
         values = ", ".join(map(repr, table["event_type"].unique()[:5]))
         raise DataError(f"{path.name}: no event_type is 'Opened' (it has {values}): nothing says which app was opened")
     note = f"{int((~opened).sum()):,} of {len(table):,} records are not openings and were left out"
     table = table[opened]
-    time = _seconds(path, table["timestamp"])
-    return InteractionLog.from_columns("LSApp", table["user_id"], table["app_name"], time, notes=(note,), seed=seed)
+    time, notes = _seconds(path, table["timestamp"])
+    notes = [note, *notes]
+    return InteractionLog.from_columns("LSApp", table["user_id"], table["app_name"], time, notes=notes, seed=seed)
 
 
 def _movielens(path: Path, seed: int) -> InteractionLog:
-    table = read_table(path, ["userId", "movieId", "timestamp"])
-    time = _seconds(path, table["timestamp"])
-    note = "a rating of a film counts as one interaction, whatever its stars"
-    log = InteractionLog.from_columns("MovieLens", table["userId"], table["movieId"], time, notes=(note,), seed=seed)
+    table = read_table(path, ["userId", "movieId", "timestamp"], names=["userId", "movieId"])
+    time, notes = _seconds(path, table["timestamp"])
+    notes = ["a rating of a film counts as one interaction, whatever its stars", *notes]
+    log = InteractionLog.from_columns("MovieLens", table["userId"], table["movieId"], time, notes=notes, seed=seed)
     movies = path.with_name("movies.csv")
     if not movies.is_file():
         return log
-    titles = read_table(movies, ["movieId", "title"])
+    titles = read_table(movies, ["movieId", "title"], names=["movieId"])
     return log.with_item_names(dict(zip(titles["movieId"].astype(str), titles["title"].astype(str), strict=True)))
 
 
 def _frappe(path: Path, present: list[str], seed: int) -> InteractionLog:
     context = [name for name in FRAPPE_CONTEXT if name in present]
-    table = read_table(path, ["user", "item", *context])
+    table = read_table(path, ["user", "item", *context], names=["user", "item", *context])
     note = (
         "'cost' was left out: it is a fact about the app to be predicted, not about the moment; so was the count 'cnt'"
     )
@@ -147,7 +150,7 @@ def _mapped(path: Path, present: list[str], columns: Columns, seed: int) -> Inte
         problems.extend(missing_columns(present, columns.all))
         twice = {name for name in columns.all if columns.all.count(name) > 1}
         problems.check(not twice, f"{', '.join(sorted(twice))} is mapped more than once: give each column one meaning")
-    table = read_table(path, columns.all, names=[columns.user, columns.item])
+    table = read_table(path, columns.all, names=[columns.user, columns.item, *columns.context])
     with Problems(f"{path.name} cannot be read as mapped", DataError) as problems:
         for role, name in (("user", columns.user), ("item", columns.item)):
             missing = np.flatnonzero(table[name].isna())
@@ -155,43 +158,15 @@ def _mapped(path: Path, present: list[str], columns: Columns, seed: int) -> Inte
                 problems.add(
                     f"{len(missing)} rows have no {role} in {name!r}, the first is row {missing[0] + 1}: drop them"
                 )
-        time = None if columns.time is None else _parsed(table[columns.time], problems)
+        time, notes = (None, []) if columns.time is None else wall_clock(table[columns.time], problems)
     context = {name: Category.of(table[name]) for name in columns.context}
     return InteractionLog.from_columns(
-        path.name, table[columns.user], table[columns.item], time, context=context, seed=seed
+        path.name, table[columns.user], table[columns.item], time, context=context, notes=notes, seed=seed
     )
 
 
-def _seconds(path: Path, column: pd.Series) -> np.ndarray:
+def _seconds(path: Path, column: pd.Series) -> tuple[np.ndarray, list[str]]:
     problems = Problems(f"{path.name} cannot be read", DataError)
-    seconds = _parsed(column, problems)
+    seconds, notes = wall_clock(column, problems)
     problems.raise_if_any()
-    return seconds
-
-
-def _parsed(column: pd.Series, problems: Problems) -> np.ndarray:
-    """Seconds since 1970 of numbers (s, ms, us or ns, told by their size) or of dates as text."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(column, errors="coerce")
-    if pd.api.types.is_datetime64_any_dtype(column) or numbers.notna().mean() < 0.5:
-        dates = pd.to_datetime(column, errors="coerce", format="mixed" if column.dtype == object else None)
-        local = dates.dt.tz_localize(None) if getattr(dates.dt, "tz", None) is not None else dates
-        seconds = (local - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
-    else:
-        size = float(numbers.abs().median())
-        unit = next((u for limit, u in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)) if size > limit), 1.0)
-        seconds = numbers / unit
-    values = seconds.to_numpy(dtype=np.float64)
-    missing = column.isna().to_numpy()
-    if missing.any():
-        first = np.flatnonzero(missing)[0] + 1
-        problems.add(f"{int(missing.sum())} rows have no time in {column.name!r}, the first is row {first}: drop them")
-    bad = np.flatnonzero(~np.isfinite(values) & ~missing)
-    if len(bad):
-        example = str(column.iloc[bad[0]])
-        problems.add(
-            f"{len(bad)} times in {column.name!r} cannot be read, the first is {example!r} in row {bad[0] + 1}: "
-            "give seconds since 1970 or dates such as 2026-01-05 08:30:00"
-        )
-    return values
+    return seconds, notes

@@ -77,12 +77,13 @@ def read_table(
     Args:
         path: CSV, TSV or Parquet; text may be gzip'd or the one table in a tar.gz.
         columns: what to read; None for all. The first line of a text table names the columns.
-        names: columns of a text table whose values name somebody or something: 007 and 7 are two of them.
+        names: columns whose values name somebody or something: 007 and 7 are two of them, and the same values give
+            the same names from text and from Parquet.
         most_bytes: text is unpacked up to here.
 
     Raises:
         DataError: the file is missing, unreadable, truncated or empty, columns are missing (with the nearest names), or
-            rows have more fields than the head.
+            rows have more fields than the head, or names are bytes that are no text.
     """
     present = column_names(path, most_bytes=most_bytes)
     if columns is not None:
@@ -97,10 +98,9 @@ def read_table(
     else:
         _check_fields(path, most_bytes)
         frame = _read_text(path, wanted, most_bytes, names=names)
-        frame = frame.assign(**{name: _whole(frame[name]) for name in names})
     if len(frame) == 0:
         raise DataError(f"{path.name} has a head but no rows: give a table with at least one interaction")
-    return frame
+    return frame.assign(**{name: _whole(_text(path, frame[name])) for name in names})
 
 
 def missing_columns(present: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -160,10 +160,32 @@ def _read_parquet(path: Path, columns: list[str] | None) -> pd.DataFrame:
         ) from error
 
 
+def _text(path: Path, column: pd.Series) -> pd.Series:
+    """Names as text, whatever a Parquet file keeps them as; an empty one is missing.
+
+    Raises:
+        DataError: they are bytes that are not UTF-8.
+    """
+    try:
+        text = (column.astype(object) if column.dtype == "category" else column).astype("str")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path.name}: {column.name!r} holds bytes that are not UTF-8 text ({error}): write them as text"
+        ) from error
+    return text.mask(text == "")
+
+
 def _whole(column: pd.Series) -> pd.Series:
-    """Text as whole numbers where every value is one as it is written, so that 9 comes before 10; else as it is."""
-    exact = column.str.fullmatch("0|-?[1-9][0-9]{0,17}")
-    return column.astype("int64") if exact.all() else column
+    """Text as whole numbers where every value is one as it is written, so that 9 comes before 10; else as it is.
+
+    Whole numbers that are all written with a decimal point count as well: so pandas writes them where one is missing.
+    """
+    given = column.dropna()
+    if len(given) and given.str.endswith(".0").all():
+        column, given = column.str.removesuffix(".0"), given.str.removesuffix(".0")
+    if not len(given) or not given.str.fullmatch("0|-?[1-9][0-9]{0,17}").all():
+        return column
+    return column.astype("int64" if len(given) == len(column) else "Int64")
 
 
 def _read_text(

@@ -1,0 +1,272 @@
+"""The accountant: what a sequence of releases may have told, as (epsilon, delta).
+
+Privacy loss distributions (dp-accounting, [Doroshenko22] arXiv:2207.04380) give the bound; Renyi divergences
+([Mironov17] arXiv:1702.07476) a second, looser one from other code, beside which it is held. All bounds are upper ones.
+
+Three relations between neighbouring populations of n units:
+
+- zero-out: one unit's data are replaced by nothing; n is public. A clipped sum moves by at most C.
+- add-remove: one unit is added or removed. The same numbers where n is not used.
+- replace-one: one unit's data are replaced by any others. A clipped sum moves by at most 2 C.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from tacit.errors import UsageError
+from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
+
+ZERO_OUT, ADD_REMOVE, REPLACE_ONE = "zero-out", "add-remove", "replace-one"
+ADJACENCIES = (ZERO_OUT, ADD_REMOVE, REPLACE_ONE)
+FINE, COARSE, ROUGH = 2.5e-4, 1e-3, 1e-2
+"""Grids of the privacy loss: for statements, for gates, and for searches and progress. All give upper bounds."""
+MOST_EPSILON = 1e6
+"""Beyond this the answer is infinity: it promises nothing."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What releases may have told.
+
+    Attributes:
+        epsilon: the smallest bound that is known; infinite where there is none.
+        pld: by privacy loss distributions.
+        rdp: by Renyi divergences; None where no such bound is known.
+        delta: of all of them.
+    """
+
+    epsilon: float
+    pld: float
+    rdp: float | None
+    delta: float
+
+
+def spent(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *, interval: float = FINE) -> Spent:
+    """The composition of all charges by both accountants.
+
+    Args:
+        all_charges: events with how often each happened.
+        delta: probability with which the bound may fail, in (0, 1).
+        adjacency: one of `ADJACENCIES`.
+        interval: grid of the privacy loss.
+    """
+    by_pld, by_rdp = (
+        pld_epsilon(all_charges, delta, adjacency, interval=interval),
+        rdp_epsilon(all_charges, delta, adjacency),
+    )
+    known = [by_pld] if by_rdp is None or not _is_bound(all_charges) else [by_pld, by_rdp]
+    return Spent(min(known), by_pld, by_rdp, delta)
+
+
+def most(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *, interval: float = COARSE) -> float:
+    """The epsilon of `spent`, without the second opinion where it could not be the smaller one."""
+    by_pld = pld_epsilon(all_charges, delta, adjacency, interval=interval)
+    if not any(isinstance(event, FixedSize) for event, _ in all_charges):
+        return by_pld
+    return min(by_pld, rdp_epsilon(all_charges, delta, adjacency) or math.inf)
+
+
+def pld_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *, interval: float = FINE) -> float:
+    """Epsilon by privacy loss distributions; in closed form where every event is Gaussian.
+
+    Sampling of a fixed size has no known privacy loss distribution: it counts as no sampling here.
+    """
+    if adjacency == ADD_REMOVE and any(isinstance(event, FixedSize) for event, _ in all_charges):
+        raise UsageError(
+            "sampling of a fixed size: where a unit is added or removed, cohorts differ in two units, and no bound is "
+            f"known; take {ZERO_OUT!r} or {REPLACE_ONE!r}"
+        )
+    plain = _without_fixed(all_charges)
+    if all(isinstance(event, Gaussian) for event, _ in plain):
+        return gaussian_epsilon(math.sqrt(sum(n / e.noise**2 for e, n in plain)), delta, adjacency)
+    return _finite(_pld(plain, adjacency, interval).get_epsilon_for_delta(delta))
+
+
+def rdp_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT) -> float | None:
+    """Epsilon by Renyi divergences; None where no bound is known (Poisson sampling under replace-one).
+
+    The cap of a truncated Poisson sample is not in it: where the cap is safe that changes nothing, and the value is a
+    second opinion rather than a bound.
+    """
+    import dp_accounting
+    from dp_accounting import rdp
+
+    relation = dp_accounting.NeighboringRelation
+    sampled = any(isinstance(event, PoissonSampled | Truncated) for event, _ in all_charges)
+    fixed = any(isinstance(event, FixedSize) for event, _ in all_charges)
+    if sampled and (adjacency == REPLACE_ONE or fixed):
+        return None
+    # dp-accounting's RDP accountant takes the noise relative to the distance of neighbours, 2 C where one unit is
+    # replaced, and its PLD accountant relative to C. What holds for any replacement holds for one by nothing.
+    halved = adjacency == REPLACE_ONE or fixed
+    accountant = rdp.RdpAccountant(neighboring_relation=relation.REPLACE_ONE if halved else relation.ADD_OR_REMOVE_ONE)
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of orders that it leaves out
+    try:
+        for event, count in all_charges:
+            accountant.compose(_rdp_event(event, 0.5 if halved else 1.0), count)
+    finally:
+        logger.setLevel(level)
+    return _finite(float(accountant.get_epsilon(delta)))
+
+
+def gaussian_epsilon(mu: float, delta: float, adjacency: str = ZERO_OUT) -> float:
+    """Epsilon of Gaussian releases in closed form, [Balle18] arXiv:1805.06530, theorem 8.
+
+    Args:
+        mu: `sqrt(sum 1 / z^2)` over the releases.
+        delta: see `spent`.
+        adjacency: see `spent`.
+    """
+    from scipy.optimize import brentq
+
+    distance = 2 * mu if adjacency == REPLACE_ONE else mu
+    if distance == 0.0 or gaussian_delta(distance, 0.0) <= delta:
+        return 0.0
+    high = 1.0
+    while gaussian_delta(distance, high) > delta:
+        high *= 2
+        if high > MOST_EPSILON:
+            return math.inf
+    found: float = brentq(lambda e: gaussian_delta(distance, e) - delta, 0.0, high, xtol=1e-12, rtol=1e-12)
+    return found
+
+
+def gaussian_delta(mu: float, epsilon: float) -> float:
+    """`Phi(mu / 2 - epsilon / mu) - e^epsilon Phi(-mu / 2 - epsilon / mu)`."""
+    from scipy.special import log_ndtr, ndtr
+
+    return float(ndtr(mu / 2 - epsilon / mu) - math.exp(epsilon + float(log_ndtr(-mu / 2 - epsilon / mu))))
+
+
+def epsilon_by(method: str, all_charges: Charges, delta: float, adjacency: str = ZERO_OUT) -> float:
+    """Epsilon by one accountant, "pld" or "rdp".
+
+    Raises:
+        UsageError: that accountant knows no bound for these events.
+    """
+    if method == "pld":
+        return pld_epsilon(all_charges, delta, adjacency)
+    found = rdp_epsilon(all_charges, delta, adjacency)
+    if found is None:
+        raise UsageError(f"no Renyi bound is known for Poisson sampling under {adjacency}: take the accountant 'pld'")
+    return found
+
+
+class Curve:
+    """Epsilon after t of `rounds` rounds of one event. For progress lines: on a coarse grid, hence quick.
+
+    Args:
+        event: of every round.
+        rounds: T.
+        delta, adjacency: see `spent`.
+    """
+
+    def __init__(self, event: Event, rounds: int, delta: float, adjacency: str) -> None:
+        self.event, self.rounds, self.delta, self.adjacency = event, rounds, delta, adjacency
+        self._last = most(charges([(event, rounds)]), delta, adjacency)
+
+    def __call__(self, rounds: int) -> float:
+        """Epsilon after so many rounds."""
+        if rounds >= self.rounds:
+            return self._last
+        so_far = most(charges([(self.event, rounds)]), self.delta, self.adjacency, interval=ROUGH)
+        return min(so_far, self._last)
+
+
+def affordable(
+    event: Event, budget: float, delta: float, adjacency: str, before: Charges = (), limit: int = 10**6
+) -> int:
+    """How many more rounds of `event` a budget of epsilon allows, after `before`."""
+
+    def fits(rounds: int) -> bool:
+        together = charges([*before, (event, rounds)])
+        return most(together, delta, adjacency) <= budget
+
+    if not fits(1):
+        return 0
+    low, high = 1, 2
+    while high < limit and fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _is_bound(all_charges: Charges) -> bool:
+    """Whether the Renyi value bounds the events as they are: it ignores caps."""
+    return not any(isinstance(event, Truncated) for event, _ in all_charges)
+
+
+def _finite(epsilon: float) -> float:
+    return epsilon if epsilon <= MOST_EPSILON else math.inf
+
+
+def _without_fixed(all_charges: Charges) -> Charges:
+    return charges((Gaussian(e.noise) if isinstance(e, FixedSize) else e, n) for e, n in all_charges)
+
+
+def _pld(all_charges: Charges, adjacency: str, interval: float) -> Any:
+    parts = [_one_pld(event, adjacency, interval, count) for event, count in all_charges]
+    composed = parts[0]
+    for part in parts[1:]:
+        composed = composed.compose(part)
+    return composed
+
+
+def _one_pld(event: Event, adjacency: str, interval: float, count: int) -> Any:
+    if isinstance(event, Gaussian):
+        return _sampled_pld(Gaussian(event.noise / math.sqrt(count)), adjacency, interval)
+    return _sampled_pld(event, adjacency, interval).self_compose(count)
+
+
+@cache
+def _sampled_pld(event: Event, adjacency: str, interval: float) -> Any:
+    import dp_accounting
+    from dp_accounting.pld import privacy_loss_distribution as distributions
+
+    relations = dp_accounting.NeighboringRelation
+    relation = {
+        ZERO_OUT: relations.REPLACE_SPECIAL,
+        ADD_REMOVE: relations.ADD_OR_REMOVE_ONE,
+        REPLACE_ONE: relations.REPLACE_ONE,
+    }[adjacency]
+    if isinstance(event, Truncated):
+        return distributions.from_truncated_subsampled_gaussian_mechanism(
+            dataset_size=event.units,
+            sampling_probability=event.rate,
+            truncated_batch_size=event.cap,
+            noise_multiplier=event.noise,
+            value_discretization_interval=interval,
+            neighboring_relation=relation,
+        )
+    rate = event.rate if isinstance(event, PoissonSampled) else 1.0
+    return distributions.from_gaussian_mechanism(
+        standard_deviation=event.noise,
+        value_discretization_interval=interval,
+        sampling_prob=rate,
+        neighboring_relation=relation,
+    )
+
+
+def _rdp_event(event: Event, scale: float) -> Any:
+    import dp_accounting
+
+    inner = dp_accounting.GaussianDpEvent(event.noise * scale)
+    if isinstance(event, PoissonSampled | Truncated):
+        return dp_accounting.PoissonSampledDpEvent(event.rate, inner)
+    if isinstance(event, FixedSize):
+        return dp_accounting.SampledWithoutReplacementDpEvent(event.units, event.size, inner)
+    return inner
+
+
+def with_noise(event: Event, noise: float) -> Event:
+    """The same event with another noise multiplier."""
+    return replace(event, noise=noise)

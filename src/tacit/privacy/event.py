@@ -1,0 +1,107 @@
+"""Events: what the accountant is told of one release. They are made by the objects that sample and add noise.
+
+`noise` is always the noise multiplier z: the standard deviation of the Gaussian noise on the sum, divided by the clip
+norm C, which is the sum's sensitivity to one unit's data being replaced by nothing (zero-out).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from typing import Any, ClassVar, TypeAlias
+
+from tacit.checks import is_number, is_whole
+from tacit.errors import DamagedFile
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Every unit is in the sum, or may be: no credit for sampling."""
+
+    kind: ClassVar[str] = "gaussian"
+    noise: float
+
+
+@dataclass(frozen=True)
+class PoissonSampled:
+    """Every unit is in the sum with probability `rate`, independently of the others."""
+
+    kind: ClassVar[str] = "poisson"
+    noise: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """As `PoissonSampled`; of more than `cap` units that come up, `cap` are kept at random [Ganesh25] arXiv:2508.15089.
+
+    Attributes:
+        units: how many there are, a public number.
+    """
+
+    kind: ClassVar[str] = "truncated"
+    noise: float
+    rate: float
+    units: int
+    cap: int
+
+
+@dataclass(frozen=True)
+class FixedSize:
+    """`size` of `units` units, uniformly without replacement."""
+
+    kind: ClassVar[str] = "fixed"
+    noise: float
+    size: int
+    units: int
+
+
+Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize
+EVENTS: dict[str, type[Any]] = {event.kind: event for event in (Gaussian, PoissonSampled, Truncated, FixedSize)}
+
+
+def named(event: Event) -> dict[str, Any]:
+    """The event as JSON values; `event_of` reads them back."""
+    return {"kind": event.kind, **asdict(event)}
+
+
+def event_of(values: Mapping[str, Any]) -> Event:
+    """The event that `named` wrote.
+
+    Raises:
+        DamagedFile: the values describe no event.
+    """
+    kind = EVENTS.get(str(values.get("kind")))
+    given = {name: value for name, value in values.items() if name != "kind"}
+    if kind is None or set(given) != {field.name for field in fields(kind)}:
+        raise DamagedFile(f"{dict(values)!r} is no privacy event that this tacit knows: use the tacit that wrote it")
+    event: Event = kind(**given)
+    if not _makes_sense(event):
+        raise DamagedFile(f"{event!r} is no privacy event: its numbers are out of range")
+    return event
+
+
+def _makes_sense(event: Event) -> bool:
+    good = is_number(event.noise) and event.noise > 0
+    if isinstance(event, PoissonSampled | Truncated):
+        good &= is_number(event.rate) and isfinite(event.rate) and 0 < event.rate <= 1
+    if isinstance(event, Truncated):
+        good &= is_whole(event.units, 1) and is_whole(event.cap, 1)
+    if isinstance(event, FixedSize):
+        good &= is_whole(event.size, 1) and is_whole(event.units, 1) and event.size <= event.units
+    return bool(good)
+
+
+Charges: TypeAlias = tuple[tuple[Event, int], ...]
+"""Events, each with how often it happened, in a canonical order: their composition does not depend on it."""
+
+
+def charges(events: Iterable[Event | tuple[Event, int]]) -> Charges:
+    """Equal events together."""
+    counts: Counter[Event] = Counter()
+    for entry in events:
+        event, count = entry if isinstance(entry, tuple) else (entry, 1)
+        counts[event] += count
+    return tuple(sorted(((e, n) for e, n in counts.items() if n), key=lambda pair: repr(pair[0])))

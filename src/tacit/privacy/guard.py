@@ -1,0 +1,258 @@
+"""The guard of a private run: no sum of reports gets past it without being charged first and noised, exactly once.
+
+A round goes: reserve in the ledger, train and sum, draw the noise, store the noised sum durably, commit in the ledger,
+publish. Whatever kills the run in between, nothing is released that was not charged: a reserve without a commit counts
+as spent, and a noised sum that was stored is completed on resuming, without a new charge and without new noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tacit.errors import BudgetExceeded, PrivacyError, SamplerMismatch, StorageError
+from tacit.privacy.accountant import COARSE, FINE, Curve, affordable, most
+from tacit.privacy.clip import Clip
+from tacit.privacy.event import Charges
+from tacit.privacy.ledger import Account, Entry, Ledger
+from tacit.privacy.noise import NoiseSource
+from tacit.privacy.plan import PrivacyPlan
+from tacit.privacy.statement import statement
+from tacit.record.checkpoint import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from tacit.federation import Federation
+    from tacit.selection.cohort import Sampling
+
+PREFIX = "released-"
+
+
+@dataclass(frozen=True)
+class Released:
+    """A noised sum, with what the clients that are in it are to remember.
+
+    Attributes:
+        total: (m,) int64.
+        clients: (K,) positions of those whose memory changes.
+        memory: (K, s) theirs.
+    """
+
+    total: Tensor
+    clients: Tensor
+    memory: Tensor
+
+
+class Guard:
+    """Charges, noises, stores and commits the sums of one run.
+
+    Args:
+        plan: what the run promises.
+        clip: the stage that bounded the reports.
+        account: of the population in the ledger; None where the data are synthetic.
+        folder: where noised sums are kept until a checkpoint holds what follows from them; None keeps none.
+        saved: what `state` gave, of the run that is resumed.
+        close: lets the ledger go.
+    """
+
+    def __init__(
+        self,
+        plan: PrivacyPlan,
+        clip: Clip,
+        account: Account | None,
+        folder: Path | None,
+        saved: Mapping[str, Any] | None = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.plan, self._clip, self._account, self._folder = plan, clip, account, folder
+        self.close = close
+        self.run = str(saved["run"]) if saved else uuid.uuid4().hex
+        self.source = NoiseSource(plan.level.insecure_seed)
+        self._head = str(saved["head"]) if saved else ""
+        if saved is not None and account is not None:
+            account.require(self._head, self.run)
+        self.before: Charges = () if account is None else account.charges(without_run=self.run)
+        self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
+        self._require_budget()
+
+    @property
+    def seed(self) -> int:
+        """For the coins of the selection. Nobody else knows it: sampling protects only while cohorts are secret."""
+        return self.source.seed()
+
+    def require_declared(self, sampling: Sampling) -> None:
+        """Holds the sampling of a cohort against what the accounting assumes.
+
+        Raises:
+            SamplerMismatch: the selection drew otherwise than it declares.
+        """
+        if sampling != self.plan.sampling:
+            raise SamplerMismatch(f"a cohort was drawn as {sampling!r}, and {self.plan.sampling!r} was declared")
+
+    def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
+        """What the first `rounds` rounds of the run promise; sooner, and a little less exactly, where not `final`."""
+        interval = FINE if final else COARSE
+        return statement(self.plan, rounds, self.before, self._account is None, self.source.secure, interval)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as JSON values."""
+        return {"run": self.run, "head": self._head, "noise": self.plan.noise, "rounds": self.plan.rounds}
+
+    def reserve(self, round: int) -> Entry | None:
+        """Charges a round before anything of it is computed.
+
+        Raises:
+            BudgetExceeded: the population's budget, or the run's number of rounds, does not allow it.
+        """
+        if round >= self.plan.rounds:
+            raise BudgetExceeded(_beyond(self.plan.rounds))
+        if self._account is None:
+            return None
+        entry = self._account.reserve(self.run, round, self.plan.event, self.digest, self._allow)
+        self._head = entry.digest
+        return entry
+
+    def release(self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor) -> Tensor:
+        """Adds the noise of `round` to a sum of integers, once, and makes the result durable before anybody sees it.
+
+        Args:
+            round: from 0.
+            total: (m,) int64, overwritten.
+            entry: what `reserve` gave for this round.
+            clients: (K,) positions of the clients whose memory changes.
+            memory: (K, s) what they are to remember.
+
+        Returns:
+            The noised sum, (m,) int64.
+        """
+        for bound in self._clip.bounds:
+            place, z = self._clip.places[bound.name], self.plan.noises()[bound.name]
+            draws = self.source.normal(bound.name, round, place.stop - place.start)
+            total[place] += torch.from_numpy(np.rint(draws * (z * bound.norm / bound.grid)).astype(np.int64))
+        if self._folder is not None:
+            tensors = {"total": total, "clients": clients, "memory": memory}
+            self._folder.mkdir(parents=True, exist_ok=True)
+            save_tensors(self._path(round), tensors)
+        self._commit(entry, total)
+        return total
+
+    def recovered(self, round: int) -> Released | None:
+        """The noised sum of `round`, where it was stored before the run was cut off; it is committed if it was not."""
+        if self._folder is None or not self._path(round).is_file():
+            return None
+        tensors = load_tensors(self._path(round))
+        if set(tensors) != {"total", "clients", "memory"} or tensors["total"].dtype != torch.int64:
+            raise StorageError(f"{self._path(round)} holds no noised sum: remove it, and the round is charged anew")
+        if self._account is not None:
+            for entry in self._account.open_rounds(self.run):
+                if entry.round == round:
+                    self._commit(entry, tensors["total"])
+        return Released(tensors["total"], tensors["clients"], tensors["memory"])
+
+    def forget(self, rounds: int) -> None:
+        """Removes the stored sums of the first `rounds` rounds: a checkpoint holds what follows from them."""
+        if self._folder is None:
+            return
+        for path in self._folder.glob(f"{PREFIX}*.safetensors"):
+            number = path.stem.removeprefix(PREFIX)
+            if number.isdigit() and int(number) <= rounds:
+                path.unlink(missing_ok=True)
+
+    @property
+    def digest(self) -> str:
+        """Of the plan, as the ledger notes it."""
+        level = asdict(self.plan.level) | {"insecure_seed": self.plan.level.insecure_seed is not None}
+        told = {"level": level, "sampling": asdict(self.plan.sampling), "rounds": self.plan.rounds}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _commit(self, entry: Entry | None, total: Tensor) -> None:
+        if entry is not None and self._account is not None:
+            fingerprint = hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32]
+            self._head = self._account.commit(entry, fingerprint).digest
+
+    def _path(self, round: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{PREFIX}{round + 1:06d}.safetensors"
+
+    def _require_budget(self) -> None:
+        """Refuses a run of which it is known beforehand that its population cannot afford it."""
+        budget = self.plan.level.population_budget
+        if budget is None or self._account is None:
+            return
+        if self.plan.most(self.plan.rounds, self.before) > budget:
+            self._refuse(self.before, budget)
+
+    def _allow(self, all_charges: Charges) -> None:
+        """Called by the ledger with everything that is charged, this round included."""
+        budget, mine = self.plan.level.population_budget, dict(self.before)
+        mine[self.plan.event] = mine.get(self.plan.event, 0) + self.plan.rounds
+        within = all(count <= mine.get(event, 0) for event, count in all_charges)
+        if budget is None or within:  # what was there when the run began, and its own rounds: looked at then
+            return
+        if most(all_charges, self.plan.delta, self.plan.level.adjacency) > budget:
+            self._refuse(all_charges, budget)
+
+    def _refuse(self, before: Charges, budget: float) -> None:
+        plan = self.plan
+        already = most(before, plan.delta, plan.level.adjacency) if before else 0.0
+        rounds = affordable(plan.event, budget, plan.delta, plan.level.adjacency, before, plan.rounds)
+        raise BudgetExceeded(
+            f"this population has spent epsilon {already:.4g} of its budget of {budget:g} (delta {plan.delta:g}), over "
+            f"all runs in the ledger: {rounds} of the {plan.rounds} rounds are affordable. Run fewer rounds, with more "
+            "noise (a smaller epsilon), or on other data"
+        )
+
+
+def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Mapping[str, Any] | None) -> Guard | None:
+    """The guard of a run of `rounds` rounds, or of its continuation; None where it is not private.
+
+    Raises:
+        PrivacyError: what was asked for cannot be had, or the ledger refuses.
+    """
+    level = federation.privacy
+    if level is None:
+        return None
+    population, clip = federation.population, federation.chain.stages[-1]
+    assert isinstance(clip, Clip)
+    sampling = federation.selection.sampling(len(population))
+    plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]))
+    if saved is not None:
+        require_same(plan, saved)
+        if rounds > plan.rounds:
+            raise BudgetExceeded(_beyond(plan.rounds))
+    if population.synthetic:
+        return Guard(plan, clip, None, folder, saved)
+    ledger = Ledger()
+    try:
+        return Guard(plan, clip, ledger.account(population.fingerprint(), "user"), folder, saved, ledger.close)
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _beyond(rounds: int) -> str:
+    return (
+        f"the noise was calibrated for {rounds} rounds, and more of them cost more than was said: start a new run from "
+        "this model, start=..., which the ledger adds to this one"
+    )
+
+
+def require_same(plan: PrivacyPlan, saved: Mapping[str, Any]) -> None:
+    """Holds the plan of a resumed run against what it was when it began.
+
+    Raises:
+        PrivacyError: they differ.
+    """
+    if plan.noise != saved["noise"] or plan.rounds != saved["rounds"]:
+        raise PrivacyError(
+            f"the run began with noise multiplier {saved['noise']!r} for {saved['rounds']} rounds, and this is "
+            f"{plan.noise!r} for {plan.rounds}: resume it with the tacit and the settings that it began with"
+        )

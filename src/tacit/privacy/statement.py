@@ -1,0 +1,72 @@
+"""The statement of a run: what it protects, from whom and how much, and what it does not; as JSON values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from math import exp, isfinite
+from typing import Any
+
+from tacit.privacy.accountant import FINE
+from tacit.privacy.event import Charges
+from tacit.privacy.plan import PrivacyPlan
+
+
+def statement(
+    plan: PrivacyPlan, rounds: int, before: Charges, exempt: bool, secure: bool, interval: float = FINE
+) -> dict[str, Any]:
+    """What the first `rounds` rounds of a run promise.
+
+    Args:
+        plan: of the run.
+        rounds: that were released.
+        before: charges of earlier runs on the same population.
+        exempt: whether the data are synthetic, so that no ledger is kept.
+        secure: whether the noise came from the operating system's randomness.
+        interval: grid of the privacy loss.
+
+    Returns:
+        Numbers and texts only; epsilons are None where they are infinite.
+    """
+    cost, level, sampling = plan.spent(rounds, interval=interval), plan.level, plan.sampling
+    in_all = cost if not before else plan.spent(rounds, before, interval=interval)
+    norms = {"update": level.clip, "loss": level.loss_bound}
+    return {
+        "unit": "user",
+        "adjacency": level.adjacency,
+        "epsilon": _json(cost.epsilon) if secure else None,
+        "delta": plan.delta,
+        "clients": sampling.of,
+        "clip": level.clip,
+        "noise_multiplier": plan.noise,
+        "sampling": {name: value for name, value in asdict(sampling).items() if value is not None},
+        "rounds": rounds,
+        "rounds_planned": plan.rounds,
+        "epsilon_pld": _json(cost.pld),
+        "epsilon_rdp": None if cost.rdp is None else _json(cost.rdp),
+        "epsilon_against_server": _json(plan.against_server(rounds).epsilon) if secure else None,
+        "participations": plan.participations(rounds),
+        "epsilon_population_total": None if exempt else _json(in_all.epsilon),
+        "earlier_rounds": sum(count for _, count in before),
+        "population_budget": level.population_budget,
+        "weights_bounded_at": level.most_examples,
+        "releases": [
+            {"name": name, "norm": norms[name], "noise_multiplier": noise} for name, noise in plan.noises().items()
+        ],
+        "accountant": f"dp-accounting {version('dp-accounting')}",
+        "synthetic": exempt,
+        "secure_randomness": secure,
+        "factor": _json(exp(min(cost.epsilon, 700.0))) if secure else None,
+        "strength": strength(cost.epsilon if secure else None),
+    }
+
+
+def strength(epsilon: float | None) -> str:
+    """A word for an epsilon, by the tiers of [Ponomareva23] arXiv:2303.00654, section 5.2.1."""
+    if epsilon is None or not isfinite(epsilon):
+        return "none"
+    return "strong" if epsilon <= 1 else "reasonable" if epsilon <= 10 else "weak"
+
+
+def _json(number: float) -> float | None:
+    return float(number) if isfinite(number) else None

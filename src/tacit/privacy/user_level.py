@@ -1,0 +1,96 @@
+"""User-level differential privacy, as a user asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tacit.checks import count, is_count, is_number, is_whole, make_plain
+from tacit.errors import ClippingRequired, DeltaTooLarge, NoiseRequired, PrivacyError
+from tacit.privacy.accountant import REPLACE_ONE, ZERO_OUT
+
+FEW = 100
+"""Below so many clients the usual delta, n^-1.1, is no small number."""
+
+
+@dataclass(frozen=True)
+class UserLevel:
+    """Everything that one client ever sends is protected together.
+
+    Every report is clipped to the norm `clip` on an integer grid, reports are summed as integers, Gaussian noise is
+    added once to the sum, and the sum is divided by a public number ([McMahan18] arXiv:1710.06963, with the corrections
+    that docs/privacy.md lists). Clients count alike unless `most_examples` bounds their weights.
+
+    Args:
+        epsilon: what the run may spend; the noise follows from it, the selection and the number of rounds.
+        clip: C, the largest Euclidean norm of a report, in units of parameters.
+        delta: probability with which epsilon may fail to hold; `n^-1.1` when None (`1 / (10 n)` below 100 clients).
+        adjacency: "zero-out" (a client's data are replaced by nothing) or "replace-one" (by any others).
+        noise_multiplier: z, instead of following from epsilon; with both, epsilon is a limit.
+        most_examples: a client with n_k examples counts by `min(n_k, most_examples) / most_examples`.
+        loss_bound: releases the mean training loss too, each client's clipped to [0, loss_bound], for half a percent
+            more noise. Hidden when None.
+        population_budget: what all runs on this population together may spend, by the ledger.
+        insecure_seed: for tests. The noise can be subtracted by whoever knows it, and the run says so.
+    """
+
+    epsilon: float | None = None
+    clip: float | None = None
+    delta: float | None = None
+    adjacency: str = ZERO_OUT
+    noise_multiplier: float | None = None
+    most_examples: int | None = None
+    loss_bound: float | None = None
+    population_budget: float | None = None
+    insecure_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+
+    def problems(self, clients: int) -> Iterator[PrivacyError]:
+        """Everything that is wrong with these settings for a population of `clients`."""
+        yield from self._of_noise()
+        if self.delta is not None and (not is_number(self.delta) or not 0 < self.delta < 1):
+            yield PrivacyError(f"delta is {self.delta!r}: give a number between 0 and 1, below 1 / {clients}")
+        elif self.delta_for(clients) >= 1 / clients:
+            yield DeltaTooLarge(
+                f"delta is {self.delta_for(clients):g} for {clients} clients: with a chance of 1 / {clients} or more, "
+                f"publishing one client's data in clear would be allowed. Give less than {1 / clients:g}, or leave "
+                "delta out"
+            )
+        if self.adjacency not in (ZERO_OUT, REPLACE_ONE):
+            yield PrivacyError(f"adjacency is {self.adjacency!r}: give {ZERO_OUT!r} or {REPLACE_ONE!r}")
+        for name in ("loss_bound", "population_budget"):
+            value = getattr(self, name)
+            if value is not None and not _positive(value):
+                yield PrivacyError(f"{name} is {value!r}: give a positive, finite number, or leave it out")
+        if self.most_examples is not None and not is_count(self.most_examples):
+            yield PrivacyError(count("most_examples", self.most_examples)[0])
+        if self.insecure_seed is not None and not is_whole(self.insecure_seed):
+            yield PrivacyError(f"insecure_seed is {self.insecure_seed!r}: give a whole number, in tests only")
+
+    def _of_noise(self) -> Iterator[PrivacyError]:
+        if not _positive(self.clip):
+            yield ClippingRequired(
+                f"clip is {self.clip!r}: without a finite norm that no report exceeds, noise of any size protects "
+                "nothing. Give the largest norm of an update that shall pass unchanged, clip=1.0, say"
+            )
+        if self.epsilon is None and self.noise_multiplier is None:
+            yield NoiseRequired("there is no epsilon: say what the run may spend, epsilon=4.0, say")
+        if self.epsilon is not None and not _positive(self.epsilon):
+            yield NoiseRequired(f"epsilon is {self.epsilon!r}: give a positive, finite number, such as 4.0")
+        if self.noise_multiplier is not None and not _positive(self.noise_multiplier):
+            yield NoiseRequired(
+                f"noise_multiplier is {self.noise_multiplier!r}: without noise epsilon is infinite. Give a positive "
+                "number, or leave it out so that it follows from epsilon"
+            )
+
+    def delta_for(self, clients: int) -> float:
+        """The delta of a run with `clients` clients."""
+        if self.delta is not None:
+            return self.delta
+        return float(clients**-1.1) if clients >= FEW else 1 / (10 * clients)
+
+
+def _positive(value: object) -> bool:
+    return is_number(value) and value > 0  # type: ignore[operator]
