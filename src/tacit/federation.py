@@ -21,7 +21,7 @@ from tacit.loop import Loop
 from tacit.population.population import Population
 from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
 from tacit.privacy.clip import Clip
-from tacit.privacy.plan import bounds_of
+from tacit.privacy.plan import bounds_of, require_released
 from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 from tacit.record.callback import Callback
@@ -131,6 +131,8 @@ class Federation:
             rules = parts_in("until", [until] if offers(until, "done") else until, RULE, "[tacit.Patience()]", problems)
             hooks = parts_in("callbacks", callbacks, CALLBACK, "[tacit.Callback()]", problems)
             folder = beginning(checkpoint, resume, start, problems)
+        if self.privacy is not None:
+            require_released(self.privacy, rules)
         with _ALONE, torch.inference_mode(False), torch.enable_grad():
             evaluation = Evaluation(self.task, test) if test is not None else None
             loop = Loop(self, int(rounds), evaluation, int(evaluate_every), rules, with_progress(hooks, progress))

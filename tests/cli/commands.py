@@ -11,17 +11,17 @@ import pytest
 
 from tacit.cli.main import main
 
-SMALL = [
-    "data.phones=14",
-    "data.apps=14",
-    "data.days=6",
-    "data.most_events=30",
-    "model.hidden=8",
-    "solver.lr=0.3",
-    "run.checkpoint_every=1",
-]
-TINY = [word for setting in SMALL for word in ("--set", setting)]
-TINY += ["--engine", "eager", "--workers", "1", "--no-compare"]
+PHONES = ["data.phones=14", "data.apps=14", "data.days=6", "data.most_events=30"]
+SMALL = ["model.hidden=8", "solver.lr=0.3", "run.checkpoint_every=1"]
+
+
+def settings(entries: list[str]) -> list[str]:
+    """Entries of a plan as options."""
+    return [word for entry in entries for word in ("--set", entry)]
+
+
+QUICK = [*settings(SMALL), "--engine", "eager", "--workers", "1", "--no-compare"]
+TINY = [*settings(PHONES), *QUICK]
 
 
 @dataclass

@@ -12,7 +12,8 @@ from tacit.scenarios.scenario import scenario
 from tests.cli.commands import TINY, Tacit
 
 METRICS = {"HR@1", "HR@5", "HR@10", "MRR@10", "NDCG@10"}
-METHODS = {"federated", "pooled", "local", "most_popular", "most_frequent", "most_recent", "markov"}
+METHODS = {"federated", "federated_private", "pooled", "local"}
+METHODS |= {"most_popular", "most_frequent", "most_recent", "markov"}
 
 
 def test_the_folder_holds_everything_that_a_run_leaves(finished: Path) -> None:

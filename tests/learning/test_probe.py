@@ -3,15 +3,20 @@
 # ruff: noqa: NPY002 - NumPy's global generator is what is looked at
 from __future__ import annotations
 
+import functools
+import itertools
 import random
+from hashlib import blake2b
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
 import tacit
+from tacit.learning.frozen import BYTES, frozen
 from tacit.learning.probe import probe
 
 X = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
@@ -119,6 +124,97 @@ class Growing:
         return mse_loss(output, target) * self.steps
 
 
+class Turning(Layered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = itertools.count()
+
+    def forward(self, x):
+        return self.layer(x) * (next(self.turns) % 7)
+
+
+class Shared(Layered):
+    n = 0
+
+    def forward(self, x):
+        Shared.n += 1
+        return self.layer(x) * Shared.n
+
+
+class Slots:
+    __slots__ = ("n",)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def up(self):
+        self.n += 1
+        return self.n
+
+
+class Slotted:
+    def __init__(self) -> None:
+        self.slots = Slots()
+
+    def __call__(self, output, target):
+        return mse_loss(output, target) * self.slots.up()
+
+
+class Iterating:
+    def __init__(self) -> None:
+        self.turns = itertools.count()
+
+    def __call__(self, output, target):
+        return mse_loss(output, target) * next(self.turns)
+
+
+class OfClass:
+    n = 0
+
+    def __call__(self, output, target):
+        OfClass.n += 1
+        return mse_loss(output, target) * OfClass.n
+
+
+class Settled:
+    """A loss with settings of every kind, and a setting that it works out once."""
+
+    weight = 2.0
+
+    @functools.cached_property
+    def scale(self):
+        return torch.ones(1) * self.weight
+
+    def __call__(self, output, target, margin=(0.1, 0.2)):
+        return mse_loss(output, target) * self.scale + margin[0]
+
+
+calls, memory = 0, {}
+RNG = np.random.default_rng(0)
+GENERATOR = torch.Generator().manual_seed(0)
+TURNS = itertools.cycle([1.0, 2.0])
+NUMBERS = (n / 7 for n in range(1000))
+HELD = Slots()
+TEACHER = nn.BatchNorm1d(1)
+LARGE = torch.ones(BYTES // 4 + 100)
+TABLE = pd.DataFrame({"a": [1.0, 2.0]})
+
+
+def count_in_a_global(output, target):
+    global calls
+    calls += 1
+    return mse_loss(output, target) * (1 + calls % 7)
+
+
+def count_in_a_default(output, target, count=[0]):  # noqa: B006 - is what is looked for
+    count[0] += 1
+    return mse_loss(output, target) * (1 + count[0] % 7)
+
+
+def remembered(size):
+    return memory.setdefault(size, 1 / size)
+
+
 @pytest.mark.parametrize(
     ("model", "effect"),
     [
@@ -132,6 +228,8 @@ class Growing:
         (Remembering, "changes cache"),
         (Chancy, "draws from random"),
         (NumpyChancy, "draws from numpy.random"),
+        (Turning, "changes turns"),
+        (Shared, "changes Shared.n"),
     ],
 )
 def test_state_and_chance_of_python_are_seen(model, effect):
@@ -146,13 +244,64 @@ def test_state_and_chance_of_python_are_seen(model, effect):
     [
         (Growing(), "changes loss"),
         (lambda o, t: mse_loss(o, t) * random.random(), "draws from random"),
-        (lambda o, t, seen=[]: seen.append(1) or mse_loss(o, t), None),
+        (lambda o, t, seen=[]: seen.append(1) or mse_loss(o, t), "changes loss"),
+        (count_in_a_global, "changes calls"),
+        (lambda o, t: count_in_a_global(o, t), "changes calls"),
+        (torch.enable_grad()(count_in_a_global), "changes calls"),
+        (functools.partial(count_in_a_global), "changes calls"),
+        (functools.cache(lambda o, t: count_in_a_global(o, t)), "changes calls"),
+        (count_in_a_default, "changes loss"),
+        (lambda o, t, *, seen={"n": 0}: seen.update(n=seen["n"] + 1) or mse_loss(o, t), "changes loss"),
+        (lambda o, t: mse_loss(o, t) * sum(RNG.random() for _ in range(1)), "changes RNG"),
+        (lambda o, t: mse_loss(o, t) * torch.rand((), generator=GENERATOR), "changes GENERATOR"),
+        (lambda o, t: mse_loss(o, t) * next(TURNS), "changes TURNS"),
+        (lambda o, t: mse_loss(o, t) * next(NUMBERS), "changes NUMBERS"),
+        (lambda o, t: mse_loss(o, t) * HELD.up(), "changes HELD"),
+        (lambda o, t: TEACHER(o) * mse_loss(o, t), "changes TEACHER"),
+        (lambda o, t: LARGE.add_(1) is None or mse_loss(o, t), "changes LARGE"),
+        (Slotted(), "changes loss"),
+        (Iterating(), "changes loss"),
+        (OfClass(), "changes OfClass.n"),
     ],
 )
 def test_the_state_of_a_loss_is_seen_too(loss, effect):
     effects = probe(nn.Linear(3, 1), loss, X, Y).effects
-    assert (effects is None) == (effect is None)
-    assert effect is None or effect in effects
+    assert effects is not None
+    assert effect in effects
+
+
+def test_looking_at_an_iterator_does_not_move_it():
+    cycle = itertools.cycle("abc")
+    next(cycle)
+    kept = (itertools.count(3), cycle, iter([1, 2]), iter({1: 2}), map(int, "12"), enumerate("ab"), (n for n in (7,)))
+    first = [frozen(value) for value in kept]
+    assert first == [frozen(value) for value in kept]
+    assert [next(value) for value in kept] == [3, "b", 1, 1, 1, (0, "a"), 7]
+    assert all(before != frozen(value) for before, value in zip(first, kept, strict=True))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda o, t: mse_loss(o, t) * LARGE[0] * float(TABLE["a"][0]),
+        lambda o, t: mse_loss(o, t) * remembered(len(o)),
+        Settled(),
+    ],
+)
+def test_what_a_loss_only_reads_or_works_out_once_is_no_state(loss):
+    assert probe(nn.Linear(3, 1), loss, X, Y).effects is None
+
+
+def test_of_what_is_large_only_a_part_is_looked_at(monkeypatch):
+    hashed = []
+    monkeypatch.setattr(
+        "tacit.learning.frozen.blake2b", lambda data: hashed.append(memoryview(data).nbytes) or blake2b(data)
+    )
+    for value in (LARGE, LARGE[:, None].expand(-1, 2), LARGE.numpy(), {k: LARGE[k:] for k in range(9)}):
+        before = frozen(value)
+        assert frozen(value) == before
+    assert max(hashed) < 1e5
+    assert len(frozen(list(range(100_000)))) == 2
 
 
 class Averaging(nn.Module):

@@ -233,10 +233,11 @@ def test_schedules_become_rates_of_the_solver() -> None:
     assert "rounds is 0" in problems(START, "solver.lr={schedule='cosine', lr=0.1, rounds=0}")[0]
 
 
-@pytest.mark.parametrize("section", ["algorithm", "solver", "selection"])
+@pytest.mark.parametrize("section", ["algorithm", "solver", "selection", "privacy"])
 def test_every_class_can_be_built_from_a_plan_with_exactly_its_own_fields(section: str) -> None:
     for name in PARTS[section]:
-        extra = ["selection.cohort=5"] if name == "Uniform" else []
+        extra = {"Uniform": ["selection.cohort=5"], "Poisson": ["selection.expected=5"]}.get(name, [])
+        extra += ["privacy.epsilon=4"] if section == "privacy" else []
         plan = planned(f"{section}.name={name}", *extra)
         part = getattr(plan, section)
         made = getattr(build, section)(plan)
@@ -382,3 +383,28 @@ def test_widths_that_are_too_large_are_answered_with_the_largest() -> None:
 
 def test_another_version_of_the_format_is_a_problem_however_it_is_said() -> None:
     assert "version is 3: this tacit writes and reads version 1" in problems(START, "version=3")[0]
+
+
+def test_a_plan_is_private_where_it_says_so_and_its_hash_then_says_it_too() -> None:
+    plain, private = planned(), planned("privacy.epsilon=4")
+    assert plain.privacy is None
+    assert "[privacy]" not in written(plain)
+    assert build.privacy(plain) is None
+    assert build.privacy(private) == tacit.UserLevel(epsilon=4.0, clip=0.03)
+    assert private.selection.name == "Poisson", "a selection of which the best accounting is known"
+    assert private.hash != plain.hash
+    again = planned(text=written(private))
+    assert (again, again.hash) == (private, private.hash)
+    assert planned("privacy=none", text=written(private)).privacy is None
+
+
+def test_what_keeps_a_plan_from_being_private_is_said_with_everything_else() -> None:
+    found = problems(
+        START + "[privacy]\nepsilon = -1\nclip = 0\n", "algorithm.weights=examples", "privacy.dleta=1e-5", "rounds=0"
+    )
+    said = "\n".join(found)
+    assert "line 4: privacy: epsilon is -1" in said
+    assert "line 5: privacy: clip is 0" in said
+    assert "weights is 'examples'" in said
+    assert "did you mean 'delta'?" in said
+    assert "rounds is 0" in said

@@ -165,6 +165,56 @@ def test_what_a_loss_reads_and_calls_is_part_of_it(tmp_path, monkeypatch):
         go(tmp_path, 3, resume=True, loss=weighted_loss)
 
 
+class Counting(Net):
+    """Notes what it does in all ways, and has settings beside."""
+
+    total = 0
+
+    def __init__(self, gate=torch.relu, sizes=(1, 2), scale=1.0):
+        super().__init__()
+        self.gate, self.sizes, self._scale, self.calls, self._seen = gate, list(sizes), scale, 0, []
+
+    def forward(self, x):
+        self.calls += 1
+        Counting.total += 1
+        self._seen.append(len(x))
+        return super().forward(x) * self._scale
+
+
+class Focal:
+    def __init__(self, weights):
+        self._weights, self._steps, self.seen = weights, 0, {}
+
+    def __call__(self, output, target):
+        self._steps += 1
+        self.seen[self._steps] = len(output)
+        return F.mse_loss(output, target) * sum(self._weights)
+
+
+def closing(weights):
+    notes = []
+    return lambda output, target: notes.append(1) or F.mse_loss(output, target) * sum(weights)
+
+
+@pytest.mark.filterwarnings("ignore::tacit.errors.TacitWarning")
+@pytest.mark.parametrize("kind", [Focal, closing])
+def test_a_run_goes_on_whatever_its_model_and_its_loss_have_noted_in_it_and_with_other_settings_does_not(
+    tmp_path, kind
+):
+    net, loss = Counting(), kind([1.0, 2.0])
+    go(tmp_path, 1, net=net, loss=loss)
+    net(torch.ones(1, 3))
+    assert len(go(tmp_path, 2, resume=True, net=net, loss=loss).rows) == 2  # the same objects, after a run
+    assert len(go(tmp_path, 3, resume=True, net=Counting(), loss=kind([1.0, 2.0])).rows) == 3  # and as in a new process
+    others = [{"gate": torch.tanh}, {"gate": lambda x: x}, {"sizes": (1, 3)}, {"scale": 2.0}]
+    for change in [{"net": Counting(**other), "loss": loss} for other in others] + [
+        {"net": net, "loss": kind([2.0, 2.0])}
+    ]:
+        with pytest.raises(UsageError, match=r"the model has no more|the loss is another") as caught:
+            go(tmp_path, 4, resume=True, **change)
+        assert not DIGEST.search(str(caught.value))
+
+
 def test_another_forward_of_the_same_class_is_another_model(tmp_path, monkeypatch):
     go(tmp_path, 1)
     monkeypatch.setattr(Net, "forward", lambda self, x: self.last(self.first(x.abs())))

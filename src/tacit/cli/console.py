@@ -94,6 +94,19 @@ def _comparison(
     table(["", *metrics, f"{result.interval_metric} 95 %"], lines, bold=0)
 
 
+def _privacy(result: Result) -> str:
+    told = result.privacy
+    if told is None:
+        return "none: this run gives no formal privacy (--epsilon 4 does)"
+    if told.get("epsilon") is None:
+        return "none: the noise of this run can be predicted"
+    server = told.get("epsilon_against_server")
+    return (
+        f"epsilon {told['epsilon']:.3g}, delta {told['delta']:.2g}, for all that a client sends ({told['strength']}); "
+        f"{server:.3g} against a server that sees who takes part"
+    )
+
+
 def result_facts(result: Result, where: str) -> None:
     """Time, traffic and place of a run."""
     each = result.seconds / max(result.rounds, 1)
@@ -109,6 +122,7 @@ def result_facts(result: Result, where: str) -> None:
             ("model", f"{result.parameters:,} parameters"),
             ("a round", f"each client in it received {down} and sent {up}"),
             ("the run", f"each client received {size(whole_down)} and sent {size(whole_up)} on average"),
+            ("privacy", _privacy(result)),
             *([("set aside", f"{result.set_aside:,} reports; history.csv says why")] if result.set_aside else []),
             ("plan", result.plan_hash),
             ("folder", where),

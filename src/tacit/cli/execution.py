@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tacit.cli.twin import PLAIN, PRIVATE, beside_its_twin, labelled
 from tacit.errors import Interrupted
 from tacit.record.folder import PLAN, REPORT, RESULT, RunFolder
 
@@ -68,22 +69,28 @@ def _resumable(plan: Plan, folder: RunFolder) -> Iterator[None]:
 
 
 def _assembled(plan: Plan) -> tuple[Prepared, Federation]:
-    from tacit.federation import Federation
-    from tacit.plan import build
     from tacit.scenarios.scenario import scenario
 
     prepared = scenario(plan.scenario).prepare(plan)
-    federation = Federation(
+    return prepared, federated(plan, prepared)
+
+
+def federated(plan: Plan, prepared: Prepared) -> Federation:
+    """The federation of a plan whose data are at hand."""
+    from tacit.federation import Federation
+    from tacit.plan import build
+
+    return Federation(
         prepared.task,
         prepared.population,
         build.algorithm(plan),
         selection=build.selection(plan),
         seed=plan.seed,
         workers=plan.run.workers,
+        privacy=build.privacy(plan),
         engine=plan.run.engine,
         device=plan.run.device,
     )
-    return prepared, federation
 
 
 def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: Federation, quiet: bool) -> Result:
@@ -102,7 +109,14 @@ def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: 
     )
     if not quiet:
         _tell("measuring the model" + (" and what it is held against" if plan.run.compare else ""))
-    standing = prepared.standing(run.model, full=plan.run.compare, workers=plan.run.workers or os.cpu_count() or 1)
+    workers = plan.run.workers or os.cpu_count() or 1
+    standing = prepared.standing(run.model, full=plan.run.compare, workers=workers)
+    if plan.run.compare:
+        if not quiet:
+            _tell("training its twin " + ("with privacy" if plan.privacy is None else "without privacy"))
+        standing = beside_its_twin(plan, prepared, standing, workers)
+    else:
+        standing = labelled(plan, standing)
     return _recorded(plan, folder, prepared, federation, run, standing)
 
 
@@ -193,7 +207,7 @@ def _result(
         set_aside=sum(int(row["set_aside"]) for row in rows),
         loss=None if last["loss"] is None else float(last["loss"]),
         privacy=facts.get("privacy"),
-        metrics=dict(standing.test["federated"] or {}),
+        metrics=dict(standing.test[PLAIN if plan.privacy is None else PRIVATE] or {}),
         validation={name.removeprefix("test_"): float(value) for name, value in watched.items()},
         comparison=_table(standing.test),
         interval_metric=standing.headline,

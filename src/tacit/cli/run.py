@@ -19,6 +19,7 @@ Examples:
   tacit run app-recommendation --data lsapp.tsv.gz
   tacit run app-recommendation --data log.csv --user who --item app --time at --context city,network
   tacit run plan.toml --set solver.lr=0.05 --set run.workers=1
+  tacit run app-recommendation --epsilon 4
   tacit run app-recommendation --json > result.json
 
 How training is done by default depends on the data (apps, or films as in
@@ -35,6 +36,8 @@ Time = Annotated[str | None, typer.Option(help="Column of the table that says wh
 Context = Annotated[str | None, typer.Option(metavar="A,B", help="Further columns that are known before the item is.")]
 Rounds = Annotated[int | None, typer.Option(help="Rounds of federated learning, at most.")]
 Clients = Annotated[int | None, typer.Option(help="Clients drawn for each round; the scenario's choice by default.")]
+Epsilon = Annotated[float | None, typer.Option(help="Train with user-level differential privacy that costs this.")]
+Clip = Annotated[float | None, typer.Option(help="With --epsilon: the largest norm of what a client sends.")]
 Algorithm = Annotated[str | None, typer.Option(help="FedAvg, FedProx, Scaffold, FedAdam, ...")]
 Seed = Annotated[int | None, typer.Option(help="Of every draw. The same seed gives the same bits.")]
 Engine = Annotated[str | None, typer.Option(help="auto, fused, traced, vmapped or eager.")]
@@ -54,6 +57,8 @@ def run(
     rounds: Rounds = None,
     clients: Clients = None,
     algorithm: Algorithm = None,
+    epsilon: Epsilon = None,
+    clip: Clip = None,
     settings: Settings = None,
     seed: Seed = None,
     workers: Workers = None,
@@ -80,8 +85,9 @@ def run(
         ("--time", "data.time", time),
         ("--context", "data.context", context),
         ("--rounds", "rounds", rounds),
-        ("--clients", "selection.name", None if clients is None else "Uniform"),
-        ("--clients", "selection.cohort", clients),
+        *_drawn(clients, private=epsilon is not None),
+        ("--epsilon", "privacy.epsilon", epsilon),
+        ("--clip", "privacy.clip", clip),
         ("--algorithm", "algorithm.name", algorithm),
         ("--seed", "seed", seed),
         ("--workers", "run.workers", workers),
@@ -93,6 +99,14 @@ def run(
     plan = scenario(plan.scenario).settle(plan)
     folder = claim(out or default_path(plan.scenario, plan.hash, datetime.now()), overwrite=overwrite)
     console.ended(begin(plan, folder, quiet=quiet), folder, json)
+
+
+def _drawn(clients: int | None, *, private: bool) -> list[tuple[str, str, Any]]:
+    """What --clients says: so many in a round; on average, and each by its own coin, where the run is private."""
+    if clients is None:
+        return []
+    name, field = ("Poisson", "expected") if private else ("Uniform", "cohort")
+    return [("--clients", "selection.name", name), ("--clients", f"selection.{field}", clients)]
 
 
 def given(options: list[tuple[str, str, Any]], settings: list[str]) -> Given:

@@ -1,7 +1,8 @@
 """What training does to a model besides moving its parameters: the buffers that it writes, and the state that it keeps.
 
 Seen by trying: two passes of the model and the loss, in training mode, on a few real examples, on copies. A copy that
-sees other examples tells a cache, which is the same for all data, from state that the first data leave.
+sees other examples tells a cache, which is the same for all data, from state that the first data leave. State is looked
+for in the attributes of the model and the loss, and in what their code reaches by name.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tacit.learning.frozen import frozen
+from tacit.learning.frozen import Freezer, frozen
+from tacit.learning.reach import reached
 
 EXAMPLES = 8
 """Examples that a probe looks at."""
@@ -30,7 +32,7 @@ class Probe:
 
     Attributes:
         buffers: names of the buffers that are written; of all finite ones, where the pass fails on so few examples.
-        state: what else is changed, such as "encoder.calls" or "loss.step".
+        state: what else is changed, such as "encoder.calls", "loss", a global or "Class.attribute".
         chance: generators other than torch's that are drawn from.
     """
 
@@ -76,11 +78,14 @@ class _Trial:
         self.model.train()
         self.buffers = {n: (b, b._version, frozen(b)) for n, b in self.model.named_buffers()}
 
-    def step(self, x: Tensor, y: Tensor) -> dict[str, Any]:
+    def step(self, x: Tensor, y: Tensor) -> dict[str, list[Any]]:
         """Takes one pass, which always draws the same from torch's generator. Returns all state there is after it."""
         torch.manual_seed(0)
         self.loss(self.model(x), y)
-        return dict(self._state())
+        found: dict[str, list[Any]] = {}
+        for name, value in self._state():
+            found.setdefault(name, []).append(value)
+        return found
 
     def _state(self) -> Iterator[tuple[str, Any]]:
         for path, module in self.model.named_modules():
@@ -90,6 +95,10 @@ class _Trial:
         yield from ((name, frozen(p)) for name, p in self.model.named_parameters())
         yield from ((name, frozen(b)) for name, b in self.model.named_buffers() if name not in self.buffers)
         yield "loss", frozen(self.loss)
+        freezer = Freezer(foreign=False)  # one for all: a global may be a whole data set
+        yield from (
+            (name, freezer.of(value)) for name, value in reached(self.loss, self.model) if value is not self.loss
+        )
 
     def written(self) -> set[str]:
         """The buffers that were written, even with what they held, or replaced."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
     from tacit.learning.solver import Solver
     from tacit.plan.plan import Part, Plan
+    from tacit.privacy.user_level import UserLevel
     from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Selection
 
@@ -48,6 +49,11 @@ def selection(plan: Plan) -> Selection:
     """Who takes part."""
     built: Selection = made(plan.selection)
     return built
+
+
+def privacy(plan: Plan) -> UserLevel | None:
+    """What the run promises; None where it is not private."""
+    return None if plan.privacy is None else made(plan.privacy)
 
 
 def stopping(plan: Plan) -> list[Stopping]:

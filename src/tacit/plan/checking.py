@@ -10,7 +10,7 @@ from typing import Any
 from tacit.errors import UsageError
 from tacit.plan import build
 from tacit.plan.field import MISSING, NONE, PlanField, Unfit, fields_of, fields_of_model, fitted, listed, nearest, shown
-from tacit.plan.parts import PARTS, STOPS, part_class, part_fields
+from tacit.plan.parts import ABSENT, PARTS, STOPS, part_class, part_fields
 from tacit.plan.plan import VERSION, Part, Plan, RunOptions
 from tacit.plan.section import OWN, Own, Section
 
@@ -71,7 +71,11 @@ class Checking:
             elif name in given:
                 self.add((name,), f"this scenario has no section [{name}]: remove it")
         for name in PARTS:
-            content[name] = self.part(name, self._table((name,), given))
+            if name in ABSENT and given.get(name) in (None, NONE):
+                content[name] = None
+                continue
+            first = {"name": PARTS[name][0]} if name in ABSENT else {}
+            content[name] = self.part(name, first | dict(self._table((name,), given)))
         content["stop"] = self.stop(self._table(("stop",), given))
         self.method(content)
         options = fields_of_model(RunOptions, RunOptions.model_fields)
@@ -163,6 +167,21 @@ class Checking:
             return
         for problem in problems:
             self._named(("algorithm",), problem)
+        self.private(content, solver)
+
+    def private(self, content: Mapping[str, Any], solver: Any) -> None:
+        """What keeps a run from being private that can be seen in its plan."""
+        if content.get("privacy") is None:
+            return
+        try:
+            level = build.made(Part(**content["privacy"]))
+            algorithm = build.made(Part(**content["algorithm"]), solver)
+        except _UNMADE:
+            return
+        for problem in level.problems():
+            self._named(("privacy",), str(problem))
+        for problem in level.clashes(algorithm):
+            self._named(("algorithm",), str(problem))
 
     def _rates(self, rate: Any, rounds: int) -> None:
         from tacit.learning.rate import rate_at

@@ -19,8 +19,11 @@ PARTS: dict[str, tuple[str, ...]] = {
         "FedDyn",
     ),
     "solver": ("SGD", "Adam"),
-    "selection": ("Everyone", "Uniform"),
+    "selection": ("Everyone", "Uniform", "Poisson"),
+    "privacy": ("UserLevel",),
 }
+ABSENT = ("privacy",)
+"""Sections that a plan need not have. One that is there and names no class is of the first."""
 SCHEDULES = {"cosine": "Cosine", "step_decay": "StepDecay", "exponential": "Exponential", "warmup": "Warmup"}
 STOPS = {"patience": "Patience", "converged": "Converged"}
 KEPT: dict[str, tuple[str, ...]] = {"solver": ("batch_size", "epochs", "steps")}

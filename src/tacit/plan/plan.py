@@ -76,6 +76,7 @@ class Plan(_Frozen):
     algorithm: Part = Field(description="the federated method")
     solver: Part = Field(description="how a client learns")
     selection: Part = Field(description="who takes part in a round")
+    privacy: Part | None = Field(default=None, description="differential privacy; none gives no formal privacy")
     stop: Stop = Field(default_factory=Stop, description="when the run ends early")
     run: RunOptions = Field(default_factory=RunOptions, description="how it is carried out; not part of the hash")
 
@@ -96,6 +97,7 @@ class Plan(_Frozen):
             "data": _plain(self.data),
             "model": _plain(self.model),
             **{name: self._part(name) for name in ("algorithm", "solver", "selection")},
+            **({} if self.privacy is None else {"privacy": self._part("privacy")}),
             "stop": {name: _plain(rule) for name, rule in self.stop if rule is not None},
             "run": self.run.model_dump(),
         }

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING
 
-from tacit.aggregation.norm_bound import NormBound
 from tacit.errors import (
     BatchNormBuffers,
     BudgetExceeded,
@@ -15,12 +14,10 @@ from tacit.errors import (
     NoiseRequired,
     PrivacyError,
     SamplerMismatch,
-    UnboundedWeights,
     UnregisteredRelease,
 )
 from tacit.privacy.accountant import FINE, Spent, affordable, most, spent
 from tacit.privacy.calibration import noise_for
-from tacit.privacy.clip import Bound
 from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
 from tacit.privacy.user_level import UserLevel
 
@@ -28,6 +25,8 @@ if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage
     from tacit.algorithms.base import Algorithm
     from tacit.learning.task import Task
+    from tacit.privacy.clip import Bound
+    from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Sampling
 
 UPDATE, LOSS = "update", "loss"
@@ -57,14 +56,10 @@ def refusals(
     level: UserLevel, task: Task, algorithm: Algorithm, stages: Sequence[Stage], clients: int
 ) -> Iterator[PrivacyError]:
     """Everything of a federation that does not go together with user-level privacy, and can be seen before it runs."""
+    from tacit.aggregation.norm_bound import NormBound
+
     yield from level.problems(clients)
-    if algorithm.weights == "examples" and level.most_examples is None:
-        yield UnboundedWeights(
-            "clients count by their examples, of which one may have any number: its weight could outweigh the noise. "
-            "Bound it, UserLevel(most_examples=100), or let all count alike, weights='uniform'"
-        )
-    for reason in algorithm.exposes():
-        yield UnregisteredRelease(reason)
+    yield from level.clashes(algorithm)
     for stage in stages:
         if isinstance(stage, NormBound):
             yield PrivacyError("NormBound and UserLevel both bound the norm of a report: leave NormBound out")
@@ -173,11 +168,32 @@ class PrivacyPlan:
 
 def bounds_of(level: UserLevel, names: Sequence[str]) -> tuple[Bound, ...]:
     """The bounds of a report whose parts have these names, in their order."""
+    from tacit.privacy.clip import Bound
+
     assert level.clip is not None
     found = [Bound(UPDATE, tuple(name for name in names if name != LOSS), level.clip)]
     if level.loss_bound is not None:
         found.append(Bound(LOSS, (LOSS,), level.loss_bound))
     return tuple(found)
+
+
+def require_released(level: UserLevel, rules: Sequence[Stopping]) -> None:
+    """Holds stopping rules against what a run releases: how long it runs is seen by everybody.
+
+    Raises:
+        UnregisteredRelease: a rule looks at something that is hidden, or measured on data that are not public.
+    """
+    for metric in (getattr(rule, "metric", None) for rule in rules):
+        if metric == LOSS and level.loss_bound is None:
+            raise UnregisteredRelease(
+                "a stopping rule looks at the training loss, which is hidden: release it, UserLevel(loss_bound=10.0)"
+            )
+        if str(metric).startswith("test_") and not level.public_evaluation:
+            raise UnregisteredRelease(
+                f"a stopping rule looks at {metric}: if those data are of the people in the population, when the run "
+                "ends tells of them. Measure on public data and say so, UserLevel(public_evaluation=True), or leave "
+                "the rule out"
+            )
 
 
 def _check_sampling(sampling: Sampling) -> None:

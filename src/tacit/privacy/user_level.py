@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tacit.checks import count, is_count, is_number, is_whole, make_plain
-from tacit.errors import ClippingRequired, DeltaTooLarge, NoiseRequired, PrivacyError
+from tacit.checks import count, is_count, is_number, is_whole, make_plain, truth
+from tacit.errors import (
+    ClippingRequired,
+    DeltaTooLarge,
+    NoiseRequired,
+    PrivacyError,
+    UnboundedWeights,
+    UnregisteredRelease,
+)
 from tacit.privacy.accountant import REPLACE_ONE, ZERO_OUT
+
+if TYPE_CHECKING:
+    from tacit.algorithms.base import Algorithm
 
 FEW = 100
 """Below so many clients the usual delta, n^-1.1, is no small number."""
@@ -31,6 +42,8 @@ class UserLevel:
         loss_bound: releases the mean training loss too, each client's clipped to [0, loss_bound], for half a percent
             more noise. Hidden when None.
         population_budget: what all runs on this population together may spend, by the ledger.
+        public_evaluation: the data on which the model is measured are public, or of nobody in the population, so that
+            measures and early stopping by them are free. Where they are not, no claim covers the measures.
         insecure_seed: for tests. The noise can be subtracted by whoever knows it, and the run says so.
     """
 
@@ -42,17 +55,18 @@ class UserLevel:
     most_examples: int | None = None
     loss_bound: float | None = None
     population_budget: float | None = None
+    public_evaluation: bool = False
     insecure_seed: int | None = None
 
     def __post_init__(self) -> None:
         make_plain(self)
 
-    def problems(self, clients: int) -> Iterator[PrivacyError]:
-        """Everything that is wrong with these settings for a population of `clients`."""
+    def problems(self, clients: int | None = None) -> Iterator[PrivacyError]:
+        """Everything that is wrong with these settings, for a population of `clients` where its size is known."""
         yield from self._of_noise()
         if self.delta is not None and (not is_number(self.delta) or not 0 < self.delta < 1):
-            yield PrivacyError(f"delta is {self.delta!r}: give a number between 0 and 1, below 1 / {clients}")
-        elif self.delta_for(clients) >= 1 / clients:
+            yield PrivacyError(f"delta is {self.delta!r}: give a number between 0 and 1, below 1 / n")
+        elif clients is not None and self.delta_for(clients) >= 1 / clients:
             yield DeltaTooLarge(
                 f"delta is {self.delta_for(clients):g} for {clients} clients: with a chance of 1 / {clients} or more, "
                 f"publishing one client's data in clear would be allowed. Give less than {1 / clients:g}, or leave "
@@ -66,6 +80,8 @@ class UserLevel:
                 yield PrivacyError(f"{name} is {value!r}: give a positive, finite number, or leave it out")
         if self.most_examples is not None and not is_count(self.most_examples):
             yield PrivacyError(count("most_examples", self.most_examples)[0])
+        for text in truth("public_evaluation", self.public_evaluation):
+            yield PrivacyError(text)
         if self.insecure_seed is not None and not is_whole(self.insecure_seed):
             yield PrivacyError(f"insecure_seed is {self.insecure_seed!r}: give a whole number, in tests only")
 
@@ -84,6 +100,16 @@ class UserLevel:
                 f"noise_multiplier is {self.noise_multiplier!r}: without noise epsilon is infinite. Give a positive "
                 "number, or leave it out so that it follows from epsilon"
             )
+
+    def clashes(self, algorithm: Algorithm) -> Iterator[PrivacyError]:
+        """Why these settings and a method do not go together."""
+        if algorithm.weights == "examples" and self.most_examples is None:
+            yield UnboundedWeights(
+                "weights is 'examples', of which one client may have any number: it could outweigh the noise. Bound "
+                "them, UserLevel(most_examples=100), or let all count alike, weights='uniform'"
+            )
+        for reason in algorithm.exposes():
+            yield UnregisteredRelease(reason)
 
     def delta_for(self, clients: int) -> float:
         """The delta of a run with `clients` clients."""

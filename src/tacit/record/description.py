@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from hashlib import blake2b
+from operator import itemgetter
 from pathlib import PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
@@ -21,14 +22,20 @@ import torch
 from torch import Tensor, nn
 
 from tacit.errors import UsageError
-from tacit.learning.frozen import closed_over
+from tacit.learning.reach import attributes_of, fields_of, is_users, reached, settings_of
+from tacit.record.writes import changing, written_by
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, PurePath, np.generic)
 TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format)
-VALUES = (*PLAIN, *TORCH, Enum, Tensor, np.ndarray, nn.Module)
+VALUES = (*PLAIN, *TORCH, Enum, Tensor, np.ndarray)
+FUNCTIONS = (FunctionType, BuiltinFunctionType)
 LIBRARIES = ("torch", "tacit", "numpy", "builtins", "math", "operator")
 """Functions of these are known by name; what a user wrote, by its code."""
 DEEPEST = 12
+LONGEST = 1000
+"""Characters of a value that a function reads; a longer text stands as its digest."""
+BARE = frozenset(vars(nn.Module()))
+"""What every module keeps for itself."""
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -55,8 +62,7 @@ def description(value: Any, deep: int = 0) -> str:
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(inner, value)))
     if isinstance(value, nn.Module):
-        state = [f"{n}: {array_digest(t)}" for n, t in value.state_dict().items()]
-        return "; ".join([*parts_of(value), *state])
+        return "; ".join([*parts_of(value), *_state(value)])
     if isinstance(value, type):
         return value.__qualname__
     if callable(value) and (text := _of_function(value, inner)):
@@ -78,29 +84,79 @@ def _of_function(value: Any, inner: Callable[[Any], str]) -> str | None:
         return inner(value.__wrapped__) if hasattr(value, "__wrapped__") else None
     if not _is_users(value):
         return f"{module}.{name}"
-    settings = ", ".join(["", *map(inner, _settings(value)), *_reached(value, inner)])
+    settings = ", ".join(["", *_settings(value, inner), *_reached(value, inner)])
     return f"{name} (code {_of_code(value.__code__)}{settings})"
 
 
 def _reached(function: FunctionType, inner: Callable[[Any], str]) -> list[str]:
-    """The global values that a function reads, and the code of the user's own functions that it calls."""
-    found = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
-    values = [f"{n}={inner(v)}" for n, v in found.items() if isinstance(v, (*PLAIN, *TORCH, Enum, Tensor, np.ndarray))]
-    calls = [f"{n}={_of_code(v.__code__)}" for n, v in found.items() if isinstance(v, FunctionType) and _is_users(v)]
-    return [*values, *calls]
+    """The user's functions that one may call, with their settings, and what all of them read and do not write to."""
+    written, lines = written_by([function]), list[str]()
+    for name, value in reached(function):
+        if value is function:
+            continue
+        if isinstance(value, FUNCTIONS):
+            lines.append(f"{name}={_called(value)}")
+            lines += [
+                f"{name}.{n}={_short(inner(v))}" for n, v in _given(value).items() if n not in written and _tells(v)
+            ]
+        elif _tells(value) and name.rpartition(".")[2] not in written:
+            lines.append(f"{name}={_short(inner(value))}")
+    return sorted(set(lines))  # whose order is that of sets, which differs from process to process
+
+
+def _given(function: Any) -> dict[str, Any]:
+    return settings_of(function) if isinstance(function, FunctionType) else {}
+
+
+def _called(function: Any) -> str:
+    """A function, without what it depends on."""
+    if isinstance(function, FunctionType) and _is_users(function):
+        return _of_code(function.__code__)
+    return f"{getattr(function, '__module__', None) or ''}.{function.__qualname__}"
+
+
+def _tells(value: Any, deep: int = 0) -> bool:
+    """Whether it is a plain value or an array, or a container of nothing else; what a run trains is neither."""
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        parts = (p for pair in value.items() for p in pair) if isinstance(value, Mapping) else value
+        return deep < DEEPEST and all(_tells(part, deep + 1) for part in parts)
+    return isinstance(value, VALUES) and not isinstance(value, nn.Parameter)
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether it is one of those, or a function, also with arguments of its own."""
+    if isinstance(value, functools.partial):
+        return isinstance(value.func, FUNCTIONS) and _tells(value.args) and _tells(value.keywords)
+    return isinstance(value, FUNCTIONS) or _tells(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _is_users(thing: Any) -> bool:
     return (getattr(thing, "__module__", None) or "").partition(".")[0] not in LIBRARIES
 
 
-def _settings(function: FunctionType) -> list[Any]:
+def _settings(function: FunctionType, inner: Callable[[Any], str]) -> list[str]:
     """What a function's result depends on besides its code: its defaults, and the values that it closes over.
 
-    A list or an object that it closes over may have changed since it began, so those say nothing.
+    What it, or a function that it calls, writes to may have changed since it began, so that says nothing; nor does an
+    object that it closes over.
     """
-    values = [c for c in closed_over(function) if isinstance(c, (*VALUES, FunctionType)) and c is not function]
-    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items(), *values]
+    found, written = [], written_by([function])
+    for name, value in settings_of(function).items():
+        if name in written or value is function:
+            continue
+        if isinstance(value, nn.Module):
+            found.append(f"{name}={'; '.join([*parts_of(value, plain=True), *_state(value)])}")
+        elif isinstance(value, FUNCTIONS):
+            found.append(f"{name}={_called(value)}")
+        elif _tells(value):
+            found.append(f"{name}={_short(inner(value))}")
+        elif name not in function.__code__.co_freevars:
+            found.append(f"{name}={inner(value)}")
+    return found
 
 
 def _of_code(code: CodeType) -> str:
@@ -120,8 +176,9 @@ def _of_object(value: Any, inner: Callable[[Any], str]) -> str:
         held = {f.name: getattr(value, f.name) for f in fields(value) if f.repr}
     elif not ADDRESS.search(text := repr(value)):
         return text
-    elif hasattr(value, "__dict__"):
-        held = {name: v for name, v in sorted(vars(value).items()) if not name.startswith("_")}
+    elif hasattr(value, "__dict__") or fields_of(value):
+        changes = changing(kind)
+        held = {n: v for n, v in sorted(fields_of(value).items()) if n not in changes and _is_told(kind, n, v)}
     else:
         raise UsageError(
             f"{value!r} has no text but its address: give {kind.__qualname__} a __repr__ that says what it is"
@@ -132,23 +189,48 @@ def _of_object(value: Any, inner: Callable[[Any], str]) -> str:
         raise UsageError(f"in a {kind.__qualname__}: {error}") from None
 
 
-def code_of(model: nn.Module) -> list[str]:
-    """The code of every class of modules in `model` that a user wrote."""
-    classes = dict.fromkeys(kind for m in model.modules() for kind in type(m).__mro__ if _is_users(kind))
+def _is_told(kind: type, name: str, value: Any) -> bool:
+    """Of the private attributes, only settings of the user's own classes."""
+    return not name.startswith("_") or (is_users(kind) and _is_setting(value))
+
+
+def _state(module: nn.Module) -> list[str]:
+    return [f"{n}: {array_digest(t)}" for n, t in module.state_dict().items()]
+
+
+def code_of(thing: Any) -> list[str]:
+    """The code, and the values in it, of the user's class of `thing`, or of all modules in it if it is one."""
+    parts = thing.modules() if isinstance(thing, nn.Module) else [getattr(thing, "__self__", thing)]
+    kinds = dict.fromkeys(type(part) for part in parts)
+    classes = dict.fromkeys(kind for k in kinds for kind in k.__mro__ if _is_users(kind))
+    values = {
+        f"{name}: {_short(description(v))}"
+        for kind in kinds
+        for name, v in attributes_of(kind).items()
+        if _tells(v) and name.rpartition(".")[2] not in changing(kind)
+    }
     methods = ((kind, name, f) for kind in classes for name, f in vars(kind).items() if isinstance(f, FunctionType))
-    return [f"{kind.__qualname__}.{name}: {description(f)}" for kind, name, f in methods if name != "__init__"]
+    code = [f"{kind.__qualname__}.{name}: {description(f)}" for kind, name, f in methods if name != "__init__"]
+    return [*code, *sorted(values)]
 
 
-def parts_of(model: nn.Module) -> list[str]:
-    """Every module of `model` by name, with its class and settings."""
-    return [f"{name or 'whole'}: {type(m).__qualname__}({_module_settings(m)})" for name, m in model.named_modules()]
+def parts_of(model: nn.Module, *, plain: bool = False) -> list[str]:
+    """Every module of `model` by name, with its class and settings; `plain`: without containers and functions."""
+    named = model.named_modules()
+    return [f"{name or 'whole'}: {type(m).__qualname__}({_module_settings(m, plain)})" for name, m in named]
 
 
-def _module_settings(module: nn.Module) -> str:
-    """What a module prints of itself, and its other attributes that are plain values."""
-    printed = ADDRESS.sub("", module.extra_repr())
-    held = sorted((n, v) for n, v in vars(module).items() if not n.startswith("_") and n != "training")
-    others = [f"{n}={v!r}" for n, v in held if isinstance(v, (*PLAIN, *TORCH, Enum)) and f"{n}=" not in printed]
+def _module_settings(module: nn.Module, plain: bool) -> str:
+    """What a module prints of itself, and its other attributes that are settings and that no step changes."""
+    printed, kind = ADDRESS.sub("", module.extra_repr()), type(module)
+    changes = changing(kind)
+    held = [(n, v) for n, v in sorted(vars(module).items(), key=itemgetter(0)) if n not in BARE | changes]
+    held = [(n, v) for n, v in held if _is_told(kind, n, v) and f"{n}=" not in printed]
+    others = [
+        f"{n}={_short(description(v))}"
+        for n, v in held
+        if (isinstance(v, (*PLAIN, *TORCH, Enum)) if plain else _is_setting(v))
+    ]
     return ", ".join([*([printed] if printed else []), *others])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from tacit.population.population import Population
 from tacit.record.description import array_digest, code_of, description, parts_of
 
 SHOWN = 3
+DIGEST = re.compile(r"[0-9a-f]{16,}")
 IN_WORDS = {
     "population": "the data of the clients are others",
     "clients": "the clients are others, or have other numbers of examples",
@@ -36,7 +38,7 @@ def identity(task: Task, population: Population, seed: int, **choices: object) -
     told, problems = dict[str, str](), list[str]()
     for name, value in {**choices, "loss": task.loss}.items():
         try:
-            told[name] = description(value)
+            told[name] = "; ".join([description(value), *(code_of(value) if name == "loss" else [])])
         except UsageError as error:
             problems.append(f"{name}: {error}")
     if problems:
@@ -93,5 +95,6 @@ def _in_lines(before: Sequence[str], now: Sequence[str]) -> str:
     gone, new = ([line for line in a if line not in set(b)] for a, b in ((before, now), (now, before)))
     if not gone and not new:
         return "the model's parts are in another order"
+    gone, new = ([DIGEST.sub("...", line) for line in lines] for lines in (gone, new))
     parts = [f"has no more {line!r}" for line in gone[:SHOWN]] + [f"now has {line!r}" for line in new[:SHOWN]]
     return f"the model {' and '.join(parts)}" + (" and more" if max(len(gone), len(new)) > SHOWN else "")

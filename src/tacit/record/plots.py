@@ -50,15 +50,31 @@ def figure(draw: Any, width: float = 6.4, height: float = 3.0) -> str:
     return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)
 
 
-def loss_curves(history: pandas.DataFrame, part: str = "test") -> str:
-    """Training loss, and where it was measured the loss on `part` of the data, over rounds."""
+def loss_curves(history: pandas.DataFrame, part: str = "test") -> str | None:
+    """Training loss, and the loss on `part` of the data where it was measured; None where all is hidden."""
+    if history["loss"].isna().all() and ("test_loss" not in history or history["test_loss"].isna().all()):
+        return None
 
     def draw(axes: Axes) -> None:
-        axes.plot(history["round"], history["loss"], color=BLUE, label="training (mean over the cohort)")
+        if history["loss"].notna().any():
+            axes.plot(history["round"], history["loss"], color=BLUE, label="training (mean over the cohort)")
         if "test_loss" in history and history["test_loss"].notna().any():
             known = history[history["test_loss"].notna()]
             axes.plot(known["round"], known["test_loss"], color=ORANGE, label=part)
         axes.set(xlabel="round", ylabel="loss")
+        axes.legend(frameon=False)
+
+    return figure(draw)
+
+
+def privacy_spent(history: pandas.DataFrame, claim: Mapping[str, Any] | None) -> str | None:
+    """Epsilon over rounds, with the claim of the run; None where it is not private."""
+    if claim is None or "epsilon" not in history:
+        return None
+
+    def draw(axes: Axes) -> None:
+        axes.plot(history["round"], history["epsilon"], color=BLUE, label=f"spent, at delta {claim['delta']:.2g}")
+        axes.set(xlabel="round", ylabel="epsilon", ylim=(0, None))
         axes.legend(frameon=False)
 
     return figure(draw)

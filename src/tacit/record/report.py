@@ -80,7 +80,7 @@ def write(
     Raises:
         StorageError: the file cannot be written.
     """
-    sections = [_summary(run), _comparisons(comparisons, headline, notes), _curves(run, part)]
+    sections = [_summary(run), _privacy(run), _comparisons(comparisons, headline, notes), _curves(run, part)]
     sections += [_set_aside(run), _facts(run), _rounds(run, part)]
     lead = f"{len(run.rows)} rounds; {run.facts.get('ended', '')}"
     page = (
@@ -100,12 +100,14 @@ def _section(title: str, body: str) -> str:
 def _summary(run: Run) -> str:
     last = run.rows[-1] if run.rows else {}
     seconds = sum(float(row["seconds"]) for row in run.rows)
+    claim = run.facts.get("privacy")
     cards = [
         ("rounds", f"{len(run.rows)}"),
         ("clients", f"{run.facts.get('clients', 0):,}"),
         ("parameters", f"{run.facts.get('parameters', 0):,}"),
         ("seconds", f"{seconds:,.1f}"),
         ("training loss", number(last.get("loss"))),
+        ("epsilon", number(claim.get("epsilon")) if claim else "no privacy"),
         ("up per report", size(run.facts.get("bytes_up_per_client", 0))),
         ("down per client", size(run.facts.get("bytes_down_per_client", 0))),
         ("up in all, every round", size(sum(row["bytes_up"] for row in run.rows))),
@@ -122,6 +124,7 @@ def _curves(run: Run, part: str) -> str:
         return ""
     drawn = [
         plots.loss_curves(history, part),
+        plots.privacy_spent(history, run.facts.get("privacy")),
         plots.metric_curves(history, part),
         plots.participation(history),
         plots.phases(history),
@@ -145,13 +148,23 @@ def _comparison(comparison: Comparison, metrics: Sequence[str], headline: str) -
     head += f"<th>{escape(headline)}, 95 %</th>" if comparison.intervals else ""
     rows = ""
     for name, row in comparison.table.items():
-        mine = ' class="mine"' if name == "federated" else ""
+        mine = ' class="mine"' if name.startswith("federated") else ""
         cells = "".join(f"<td>{number(row.get(m))}</td>" for m in metrics)
         if comparison.intervals:
             ends = comparison.intervals.get(name)
             cells += f"<td>{f'{number(ends[0])} to {number(ends[1])}' if ends else number(None)}</td>"
         rows += f"<tr{mine}><td>{escape(name.replace('_', ' '))}</td>{cells}</tr>"
     return f'<div class="table"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+
+
+def _privacy(run: Run) -> str:
+    """The statement, as the run carries it; or that there is none."""
+    claim = run.facts.get("privacy")
+    if claim is None:
+        return _section("Privacy", "<p>This run gives no formal privacy: nothing was clipped, and no noise added.</p>")
+    texts = claim.get("text", {})
+    english, chinese = (f"<pre>{escape(str(texts.get(language, '')))}</pre>" for language in ("en", "zh"))
+    return _section("Privacy", f"{english}<details><summary>中文</summary>{chinese}</details>")
 
 
 def _set_aside(run: Run) -> str:
@@ -161,7 +174,7 @@ def _set_aside(run: Run) -> str:
 
 
 def _facts(run: Run) -> str:
-    told = ((name, in_words(name, value)) for name, value in run.facts.items())
+    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name != "privacy")
     rows = "".join(f"<tr><td>{escape(label(name))}</td><td>{escape(text)}</td></tr>" for name, text in told if text)
     return _section("How it was made", f'<div class="table"><table class="facts">{rows}</table></div>')
 

@@ -71,7 +71,7 @@ class Result(_Model):
     metrics: Scores = Field(description="the final model on the test part of the clients that took part")
     validation: Scores = Field(description="the last measures on the validation part up to kept_round")
     comparison: Table = Field(
-        description="on the same test part: federated (equal to metrics), pooled, local and the naive methods; "
+        description="on the same test part: federated, federated_private, pooled, local and the naive methods; "
         "null for a method that the data do not allow (markov and most_recent without time) or that was not asked for "
         "(pooled and local with --no-compare)"
     )

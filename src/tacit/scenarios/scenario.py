@@ -156,6 +156,10 @@ class Scenario(Protocol):
         """
         ...
 
+    def twin(self, plan: Plan, clients: int) -> Plan:
+        """The same learning by `clients` clients: private where `plan` is not, and plain where it is."""
+        ...
+
     def prepare(self, plan: Plan) -> Prepared:
         """Reads the data and makes the model.
 

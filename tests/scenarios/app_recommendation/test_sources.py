@@ -105,13 +105,13 @@ def hours(path: Path, *times: str) -> tuple[list[float], tuple[str, ...]]:
 def test_where_the_offset_changes_the_clock_on_the_wall_is_kept_and_a_note_says_so(tmp_path: Path, zone: str):
     other = "+01:00" if zone == "Z" else "+02:00"
     read, notes = hours(tmp_path / "t.csv", f"2026-03-29T01:30:00{zone}", f"2026-03-29T03:15:00.5{other}")
-    assert read == [1.5, 3.25 + 0.5 / 3600]
+    assert read == pytest.approx([1.5, 3.25 + 0.5 / 3600])
     assert any("2 offsets from UTC" in note and "less than 60 minutes apart" in note for note in notes)
 
 
 def test_times_are_read_with_and_without_microseconds_and_so_are_dates(tmp_path: Path):
     read, notes = hours(tmp_path / "t.csv", "2026-01-05", "2026-01-05T08:00:00", "2026-01-05T09:00:00.250000")
-    assert read == [0.0, 8.0, 9.0 + 0.25 / 3600]
+    assert read == pytest.approx([0.0, 8.0, 9.0 + 0.25 / 3600])
     assert not notes
 
 

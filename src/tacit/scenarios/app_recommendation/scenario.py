@@ -12,7 +12,7 @@ from torch import nn
 
 from tacit.errors import DataError, Problems, UsageError
 from tacit.learning.task import Task
-from tacit.plan import Conflict, Plan, Section
+from tacit.plan import Conflict, Part, Plan, Section
 from tacit.population.population import Population
 from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
 from tacit.scenarios.app_recommendation.evaluation import validation_metrics
@@ -33,6 +33,9 @@ from tacit.scenarios.scenario import Advice, Standing
 SYNTHETIC = "synthetic"
 HEADLINE = "HR@10"
 WIDEST = 65536
+EPSILON, CLIP, PRIVATE_COHORT = 4.0, 0.03, 120
+"""Of private runs: the budget, the clip norm, and clients in a round on average. An adaptive server takes the size out
+of updates, so the clip norm matters little."""
 ADAPTIVE = ("FedAdam", "FedYogi")
 COHORT = ("selection.cohort", "selection.name", "data.source", "data.phones", "data.split.unseen")
 """What decides whether a cohort can be filled."""
@@ -162,11 +165,16 @@ class AppRecommendation:
         items, so it is smaller still. Methods that average need larger local steps. Among a thousand films that nobody
         sees twice, phones agree least, and one full-batch step each serves best.
         """
+        private = {"privacy": {"name": "UserLevel", "clip": CLIP}} if given.get("privacy") not in (None, "none") else {}
+        return {**self._training(given, bool(private)), **private}
+
+    def _training(self, given: Mapping[str, Any], private: bool) -> dict[str, Any]:
         algorithm = given.get("algorithm", {})
         name = algorithm.get("name", ADAPTIVE[0]) if isinstance(algorithm, Mapping) else ADAPTIVE[0]
         if name not in ADAPTIVE:
             solver = {"name": "SGD", "lr": 0.1, "batch_size": 10, "epochs": 1}
-            return {"rounds": 30, "algorithm": {"name": "FedAvg"}, "solver": solver, "selection": {"name": "Everyone"}}
+            selection = {"name": "Poisson", "expected": PRIVATE_COHORT} if private else {"name": "Everyone"}
+            return {"rounds": 30, "algorithm": {"name": "FedAvg"}, "solver": solver, "selection": selection}
         films = _films(_source(given))
         tuned = (FILMS if films else APPS)[_loss(given)]
         cohort = 120 if films else 60
@@ -175,7 +183,7 @@ class AppRecommendation:
             "rounds": 75 if films else 60,
             "algorithm": {"name": name, "server_lr": tuned.server_lr, "tau": tuned.tau},
             "solver": {"name": "SGD", "lr": tuned.lr, "batch_size": None if films else 20, "epochs": 1},
-            "selection": {"name": "Uniform", "cohort": cohort} if drawn else {"name": "Everyone"},
+            "selection": _cohort(given, cohort if drawn else 0, private),
         }
 
     def problems(self, plan: Plan) -> list[Conflict]:
@@ -221,6 +229,16 @@ class AppRecommendation:
         named = {"source": str(path.resolve())} if Path(source.source).expanduser().exists() else {}
         return plan.model_copy(update={"data": Plan.frozen({**plan.data, **named, "sha256": found})})
 
+    def twin(self, plan: Plan, clients: int) -> Plan:
+        """See `Scenario.twin`."""
+        if plan.privacy is not None:
+            chosen = self._training({"data": plan.data, "model": plan.model}, private=False)["selection"]
+            return plan.model_copy(update={"privacy": None, "selection": _part(chosen)})
+        drawn = {"name": "Poisson", "expected": PRIVATE_COHORT} if clients > PRIVATE_COHORT else {"name": "Everyone"}
+        level = {"name": "UserLevel", "epsilon": EPSILON, "clip": CLIP}
+        none = plan.stop.model_copy(update={"patience": None, "converged": None})
+        return plan.model_copy(update={"privacy": _part(level), "selection": _part(drawn), "stop": none})
+
     def prepare(self, plan: Plan) -> PreparedPhones:
         """See `Scenario.prepare`."""
         own, source = self.sections({"data": dict(plan.data)}), plan.data["source"]
@@ -249,6 +267,7 @@ class PreparedPhones:
     def of(cls, log: InteractionLog, rule: PhonesRule, hidden: tuple[int, ...], seed: int) -> PreparedPhones:
         """Cuts the log into phones and makes the model for them."""
         made = phones(log, rule=rule, seed=seed)
+        made.population.synthetic = log.synthetic
         model = RecommendationModel(made.features, made.apps, hidden, seed=seed)
         return cls(made, Task(model, loss_named(rule.loss)), seed)
 
@@ -314,6 +333,17 @@ class PreparedPhones:
     def recommend(self, model: nn.Module, user: str, *, top: int, at: float | None) -> Advice:
         """See `Recommends.recommend`."""
         return recommended(self.phones, model, user, top=top, at=at)
+
+
+def _cohort(given: Mapping[str, Any], cohort: int, private: bool) -> dict[str, Any]:
+    """Who takes part by default: in private runs more, so that less of the noise falls on each, and by coins."""
+    if private and (_source(given) != SYNTHETIC or _generated(given) >= PRIVATE_COHORT):
+        return {"name": "Poisson", "expected": PRIVATE_COHORT}
+    return {"name": "Uniform", "cohort": cohort} if cohort and not private else {"name": "Everyone"}
+
+
+def _part(chosen: Mapping[str, Any]) -> Part:
+    return Part(name=chosen["name"], fields={name: value for name, value in chosen.items() if name != "name"})
 
 
 def _source(given: Mapping[str, Any]) -> Any:
