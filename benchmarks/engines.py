@@ -59,6 +59,7 @@ PEAK = Engine("gemm", "benchmarks.gemm", threads=None, federated=False)
 OWN = (
     TACIT,
     Engine("tacit-watched", "benchmarks.federation", ("--watch",), threads=None),
+    Engine("tacit-private", "benchmarks.federation", ("--private",), threads=None),
     NAIVE,
     Engine("reused", "benchmarks.reused"),
     _centralised(1),

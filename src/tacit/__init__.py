@@ -40,6 +40,7 @@ _HOMES = {
     "RoundFailed": "tacit.errors",
     "Run": "tacit.record.run",
     "Scaffold": "tacit.algorithms.scaffold",
+    "Separated": "tacit.selection.cohort",
     "SGD": "tacit.learning.solver",
     "Shards": "tacit.population.partition",
     "StepDecay": "tacit.learning.rate",
@@ -110,4 +111,5 @@ if TYPE_CHECKING:
     from tacit.record.stopping import Patience as Patience
     from tacit.selection.cohort import Everyone as Everyone
     from tacit.selection.cohort import Poisson as Poisson
+    from tacit.selection.cohort import Separated as Separated
     from tacit.selection.cohort import Uniform as Uniform

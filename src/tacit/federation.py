@@ -20,8 +20,9 @@ from tacit.learning.task import Task
 from tacit.loop import Loop
 from tacit.population.population import Population
 from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
-from tacit.privacy.clip import Clip
-from tacit.privacy.plan import bounds_of, require_released
+from tacit.privacy.canaries import Audit
+from tacit.privacy.clip import clip_of
+from tacit.privacy.plan import report_parts, require_released
 from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 from tacit.record.callback import Callback
@@ -76,6 +77,7 @@ class Federation:
     ) -> None:
         self.task, self.algorithm, self.seed, self.minimum = task, algorithm, plain(seed), plain(minimum)
         self.engine, self.device, self.privacy = engine, device, privacy
+        self.audit: Audit | None = None
         self.selection: Selection = Everyone() if selection is None else selection
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
         with _ALONE:
@@ -86,8 +88,9 @@ class Federation:
         if privacy is None:
             self.chain = Chain.of(stages, LocalTraining.report_layout(self.task, algorithm))
         else:
-            layout = LocalTraining.private_layout(self.task, algorithm, privacy.loss_bound is not None)
-            self.chain = Chain.of((*stages, Clip(bounds_of(privacy, layout.names))), layout)
+            layout = LocalTraining.private_layout(self.task, algorithm, report_parts(privacy))
+            expected = self.selection.sampling(len(population)).size
+            self.chain = Chain.of((*stages, clip_of(privacy, layout.names, expected)), layout)
 
     def run(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from tacit.learning.ladder import Choice, choose
 from tacit.learning.layout import Parts
 from tacit.learning.solver import steps_for
 from tacit.population.population import Population
+from tacit.privacy.bound import Bound
+from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
@@ -81,6 +84,8 @@ class Loop:
         users_generator = torch.get_rng_state()
         known = self._identity if folder is not None else {}
         self.guard = guard_of(self.federation, self.rounds, folder, self.saved)
+        if self.guard is not None:
+            self.guard.bounds = self._bounds
         choice = self._choose(engine)
         self.block = choice.block
         venue = self._open(choice)
@@ -108,6 +113,12 @@ class Loop:
         if self.guard is not None:
             facts["privacy"] = self.guard.statement(len(self.rows))
         return Run(tensors, self.rows, facts, model)
+
+    def _bounds(self) -> Sequence[Bound]:
+        """The bounds of the round that goes on."""
+        clip = self.federation.chain.stages[-1]
+        assert isinstance(clip, Clip)
+        return clip.now(self.server.stages[-1])
 
     def _rounds(self, venue: Venue, saving: Saving) -> None:
         ended = self._ended(False)
@@ -141,6 +152,8 @@ class Loop:
             watch.lap("broadcast")
             total, asked = self._gather(venue, down, round, watch)
             mean = server.step(total, round)
+            if self.federation.audit is not None:
+                self.federation.audit.see(round, mean)
             moved = self._moved(before, round)
             watch.lap("aggregate")
         measured = self._evaluate(round)
@@ -174,7 +187,9 @@ class Loop:
             memory.restore(found.clients.numpy(), found.memory)
             return Total(found.total, nobody, []), self.public.counted
         entry = guard.reserve(round)
-        cohort, total = self._sum(venue, down, round, guard.seed, watch)
+        seed, clients = guard.seed(self.federation.seed), len(self.federation.population)
+        guard.take_turns(round, lambda at: self.federation.selection.draw(clients, seed, at).clients)
+        cohort, total = self._sum(venue, down, round, seed, watch)
         self._require_some(total, cohort, round)
         remembering = total.counted if memory.size else nobody
         noised = guard.release(round, total.total, entry, torch.from_numpy(remembering), memory.staged(remembering))
@@ -242,6 +257,7 @@ class Loop:
             "set_aside": 0,
             "set_aside_reasons": "",
             "epsilon": self.guard.epsilon(round + 1),
+            "clip": self._bounds()[0].norm,
         }
 
     def _evaluate(self, round: int) -> Row:
@@ -291,6 +307,7 @@ class Loop:
             choice.make,
             federation.seed,
             None if federation.privacy is None else federation.privacy.most_examples,
+            None if federation.audit is None else federation.audit.plant,
         )
         workers = 1 if choice.alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():

@@ -236,7 +236,8 @@ def test_schedules_become_rates_of_the_solver() -> None:
 @pytest.mark.parametrize("section", ["algorithm", "solver", "selection", "privacy"])
 def test_every_class_can_be_built_from_a_plan_with_exactly_its_own_fields(section: str) -> None:
     for name in PARTS[section]:
-        extra = {"Uniform": ["selection.cohort=5"], "Poisson": ["selection.expected=5"]}.get(name, [])
+        one = {"Uniform": "cohort", "Separated": "cohort", "Poisson": "expected"}
+        extra = [f"selection.{one[name]}=5"] if name in one else []
         extra += ["privacy.epsilon=4"] if section == "privacy" else []
         plan = planned(f"{section}.name={name}", *extra)
         part = getattr(plan, section)

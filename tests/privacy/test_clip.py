@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tacit.learning.layout import Layout
-from tacit.privacy.clip import Bound, Clip
+from tacit.privacy.bound import Bound
+from tacit.privacy.clip import Clip
 
 norms = st.floats(1e-6, 1e6)
 kinds = st.sampled_from([torch.float32, torch.float64])

@@ -378,6 +378,9 @@ def test_a_population_s_budget_is_over_all_runs():
     with pytest.raises(errors.BudgetExceeded):
         federation(privacy=more).run(1)
     federation(arrays(seed=4), privacy=settings).run(4)  # other people's data
+    silent = level(epsilon=2.0, noise_multiplier=z)
+    with pytest.raises(errors.BudgetExceeded, match="its budget of 3"):
+        federation(privacy=silent).run(1)  # the ledger remembers what an earlier run was told
 
 
 # What a crash leaves.

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tacit import __version__
-from tacit.cli import data, doctor, export, plan, recommend, resume, run, runs, scenarios, show
+from tacit.cli import data, doctor, export, plan, privacy, recommend, resume, run, runs, scenarios, show
 from tacit.cli.output import told_output
 from tacit.errors import TacitError
 
@@ -64,6 +64,7 @@ app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("scenarios", epilog=scenarios.EXAMPLES)(scenarios.scenarios)
 app.add_typer(plan.app, name="plan")
+app.add_typer(privacy.app, name="privacy")
 app.command("data", epilog=data.EXAMPLES)(data.data)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 

@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "FedDyn",
     ),
     "solver": ("SGD", "Adam"),
-    "selection": ("Everyone", "Uniform", "Poisson"),
+    "selection": ("Everyone", "Uniform", "Poisson", "Separated"),
     "privacy": ("UserLevel",),
 }
 ABSENT = ("privacy",)

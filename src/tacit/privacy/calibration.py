@@ -7,12 +7,14 @@ from functools import cache
 from math import exp, inf, log
 
 from tacit.privacy.accountant import COARSE, ROUGH, most
-from tacit.privacy.event import Charges, Event, charges
+from tacit.privacy.event import Charges, Event, PoissonSampled, Truncated, charges
 
 LEAST, MOST = log(1e-2), log(1e5)
 """Logarithms of the noise multipliers between which is searched."""
 NEAR = 2e-4
 """Relative precision of a noise multiplier. It errs on the side of more noise."""
+CLOSE, STEPS = 2e-3, 5
+"""So near to its budget, relatively, a calibration is done; so many steps are made to come there."""
 
 
 def noise_for(
@@ -38,10 +40,17 @@ def noise_for(
     if found in (inf, LEAST):
         return exp(found)
     # The rough grid asks for a little too much noise: one step along its slope, and back to the safe side.
-    slope = (excess(found + 0.01, ROUGH) - excess(found, ROUGH)) / 0.01
-    at = found - min(excess(found, COARSE), 0.0) / slope
-    while excess(at, COARSE) > 0:
-        at += NEAR
+    slope = min((excess(found + 0.01, ROUGH) - excess(found, ROUGH)) / 0.01, -0.1)
+    better = excess(found, ROUGH / 2)
+    if any(isinstance(e, PoissonSampled | Truncated) for e in (event(1.0), *(e for e, _ in before))):
+        better -= (excess(found, ROUGH) - better) / 3  # the error of a grid falls with the square of its steps
+    at = found - min(better, 0.0) / slope + NEAR
+    for _ in range(STEPS):
+        if excess(at, COARSE) > -CLOSE:
+            break
+        at -= excess(at, COARSE) / slope
+    while (over := excess(at, COARSE)) > 0:
+        at += NEAR - over / slope
     return exp(at)
 
 

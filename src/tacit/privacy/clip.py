@@ -9,10 +9,9 @@ no order, block or worker changes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from math import floor, frexp
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from math import exp
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,9 +21,12 @@ from torch import Tensor
 from tacit.aggregation.stage import INTEGER, REAL
 from tacit.learning.jit import Int, Real, jit, jit_cached, jit_summing
 from tacit.learning.layout import Layout, Parts
+from tacit.privacy.bound import WITHIN, Adaptation, Bound
+from tacit.privacy.plan import bounds_of
 
-BITS = 24
-"""Bits of a coordinate as large as the clip norm: as many as a float32 has."""
+if TYPE_CHECKING:
+    from tacit.privacy.user_level import UserLevel
+
 SCRATCH = 4096
 """Numbers rounded at a time."""
 SHRINK = 1.0 - 1e-9
@@ -34,39 +36,16 @@ Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A part of the report that is clipped as one vector.
-
-    Attributes:
-        name: of the release.
-        parts: names of the layout's parts in it, one after another.
-        norm: largest Euclidean norm, C.
-    """
-
-    name: str
-    parts: tuple[str, ...]
-    norm: float
-
-    @property
-    def grid(self) -> float:
-        """g: the power of two with C / g in [2^24, 2^25)."""
-        return float(2.0 ** (frexp(self.norm)[1] - 1 - BITS))
-
-    @property
-    def most(self) -> int:
-        """Largest sum of squares of the integers."""
-        return floor((self.norm / self.grid) ** 2)
-
-
-@dataclass(frozen=True)
 class Clip:
     """The stage that clips. What is not finite becomes zero, and counts.
 
     Attributes:
         bounds: of the report's parts, in the layout's order; together they are all of it.
+        adaptation: of the first bound's norm, or None; the last bound is then that of the part `WITHIN`.
     """
 
     bounds: tuple[Bound, ...]
+    adaptation: Adaptation | None = None
     takes: ClassVar[str] = REAL
     gives: ClassVar[str] = INTEGER
     additive: ClassVar[bool] = True
@@ -87,43 +66,63 @@ class Clip:
         return layout
 
     def init(self) -> Parts:
-        """No state."""
-        return {}
+        """The clip norm where it adapts."""
+        if self.adaptation is None:
+            return {}
+        return {"norm": torch.tensor(_single(self.bounds[0].norm), dtype=torch.float64)}
 
     def broadcast(self, state: Parts) -> Parts:
-        """Nothing goes down."""
-        return {}
+        """The clip norm where it adapts."""
+        return dict(state)
+
+    def now(self, state: Parts) -> tuple[Bound, ...]:
+        """The bounds of the round that begins with this state."""
+        if self.adaptation is None:
+            return self.bounds
+        return replace(self.bounds[0], norm=float(state["norm"])), *self.bounds[1:]
 
     def encode(self, report: Tensor, layout: Layout, down: Parts) -> Tensor:
         """Integers (K, m), in the memory of the reports: int32 for float32, int64 for float64."""
         kind = torch.int32 if report.dtype == torch.float32 else torch.int64
         integers = report.view(kind)
-        starts, stops, norms, steps, most = self._table
+        if self.adaptation is not None:
+            norm = torch.linalg.vector_norm(report[:, self.places[self.bounds[0].name]], dim=1)
+            report[:, self.places[WITHIN].start] = torch.where(norm <= down["norm"], 0.5, -0.5)
+        starts, stops, norms, steps, most = self._table(self.now(down))
         _compiled(report.numpy(), integers.numpy(), starts, stops, norms, steps, most)
         return integers
 
     def decode(self, total: Tensor, layout: Layout, state: Parts) -> tuple[Tensor, Parts]:
         """The sum in units of the reports, float64."""
         values = total.to(torch.float64)
-        for bound in self.bounds:
+        for bound in self.now(state):
             values[self.places[bound.name]] *= bound.grid
-        return values, state
+        if self.adaptation is None:
+            return values, state
+        share = float(values[self.places[WITHIN].start]) / self.adaptation.expected + 0.5
+        factor = exp(-self.adaptation.rate * (min(max(share, 0.0), 1.0) - self.adaptation.quantile))
+        return values, {"norm": torch.tensor(_single(float(state["norm"]) * factor), dtype=torch.float64)}
 
-    @cached_property
-    def _table(self) -> tuple[Int, Int, NDArray[np.float64], NDArray[np.float64], Int]:
-        places = [self.places[bound.name] for bound in self.bounds]
+    def _table(self, bounds: Sequence[Bound]) -> tuple[Int, Int, NDArray[np.float64], NDArray[np.float64], Int]:
+        places = [self.places[bound.name] for bound in bounds]
         return (
             np.array([p.start for p in places], dtype=np.int64),
             np.array([p.stop for p in places], dtype=np.int64),
-            np.array([bound.norm for bound in self.bounds]),
-            np.array([bound.grid for bound in self.bounds]),
-            np.array([bound.most for bound in self.bounds], dtype=np.int64),
+            np.array([bound.norm for bound in bounds]),
+            np.array([bound.grid for bound in bounds]),
+            np.array([bound.most for bound in bounds], dtype=np.int64),
         )
 
 
-def sensitivity(bounds: Sequence[Bound]) -> dict[str, int]:
-    """Per release, how far one client can move its sum of integers: the largest norm, squared, in steps of the grid."""
-    return {bound.name: bound.most for bound in bounds}
+def clip_of(level: UserLevel, names: Sequence[str], expected: float) -> Clip:
+    """The stage that clips a report whose parts have these names, with `expected` clients in a round."""
+    adaptation = None if level.clip_quantile is None else Adaptation(level.clip_quantile, expected)
+    return Clip(bounds_of(level, names), adaptation)
+
+
+def _single(number: float) -> float:
+    """Rounded to what single precision holds: clients get it so, and the server must mean the same."""
+    return float(np.float32(number))
 
 
 @jit_summing

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacit.errors import BudgetExceeded, PrivacyError, SamplerMismatch, StorageError
-from tacit.privacy.accountant import COARSE, FINE, Curve, affordable, most
+from tacit.errors import BudgetExceeded, LedgerForked, PrivacyError, SamplerMismatch, StorageError
+from tacit.privacy.accountant import COARSE, FINE, Curve, most
+from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
-from tacit.privacy.event import Charges
+from tacit.privacy.correlated import Int, Turns, coefficients
+from tacit.privacy.event import Charges, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.plan import PrivacyPlan
 from tacit.privacy.statement import statement
+from tacit.privacy.wording import LANGUAGES, text
 from tacit.record.checkpoint import load_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from tacit.selection.cohort import Sampling
 
 PREFIX = "released-"
+SECRET = "noise.key"
+"""File of the secret of a run whose noise combines draws of several rounds."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +78,51 @@ class Guard:
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan, self._clip, self._account, self._folder = plan, clip, account, folder
+        self.bounds: Callable[[], Sequence[Bound]] = lambda: clip.bounds
+        """Of the round that is to be released: they change where the clip norm adapts."""
         self.close = close
         self.run = str(saved["run"]) if saved else uuid.uuid4().hex
-        self.source = NoiseSource(plan.level.insecure_seed)
+        kept = folder / SECRET if folder is not None and plan.bands > 1 else None
+        if kept is not None and saved is not None and not kept.is_file():
+            raise StorageError(f"{kept} is gone, without which the noise of earlier rounds cannot be continued")
+        self.source = NoiseSource(plan.level.insecure_seed, kept)
+        self._turns = None if plan.sampling.gap is None else Turns(plan.sampling.gap)
         self._head = str(saved["head"]) if saved else ""
+        mine: list[Entry] = []
         if saved is not None and account is not None:
             account.require(self._head, self.run)
+            mine = [entry for entry in account.entries() if entry.run == self.run]
+        self._charged = any(entry.event is not None for entry in mine)
+        self._committed = {entry.round for entry in mine if entry.kind == "commit"}
         self.before: Charges = () if account is None else account.charges(without_run=self.run)
-        self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
+        self.epsilon: Callable[[int], float] = plan.most
+        if not plan.at_once:
+            self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
+        self._limits = self._budgets()
         self._require_budget()
 
-    @property
-    def seed(self) -> int:
-        """For the coins of the selection. Nobody else knows it: sampling protects only while cohorts are secret."""
-        return self.source.seed()
+    def seed(self, public: int) -> int:
+        """For the coins of the selection. Nobody else knows it: sampling protects only while cohorts are secret.
+
+        Turns are no secret, and must stay the same when a run is resumed: those are drawn from the `public` seed.
+        """
+        return public if self.plan.at_once else self.source.seed()
+
+    def take_turns(self, round: int, draw: Callable[[int], Int]) -> None:
+        """Holds the cohort of `round`, and those that it must be apart from, against the separation that is claimed.
+
+        Args:
+            round: from 0.
+            draw: the clients of a round.
+
+        Raises:
+            MinSeparationViolated: somebody takes part too soon.
+        """
+        if self._turns is None:
+            return
+        first = round if self._turns.begun else max(round - self._turns.gap + 1, 0)
+        for earlier in range(first, round + 1):
+            self._turns.take(earlier, draw(earlier))
 
     def require_declared(self, sampling: Sampling) -> None:
         """Holds the sampling of a cohort against what the accounting assumes.
@@ -100,7 +136,8 @@ class Guard:
     def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
         """What the first `rounds` rounds of the run promise; sooner, and a little less exactly, where not `final`."""
         interval = FINE if final else COARSE
-        return statement(self.plan, rounds, self.before, self._account is None, self.source.secure, interval)
+        told = statement(self.plan, rounds, self.before, self._account is None, self.source.secure, interval)
+        return told | {"text": {language: text(told, language) for language in LANGUAGES}}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values."""
@@ -116,8 +153,14 @@ class Guard:
             raise BudgetExceeded(_beyond(self.plan.rounds))
         if self._account is None:
             return None
-        entry = self._account.reserve(self.run, round, self.plan.event, self.digest, self._allow)
-        self._head = entry.digest
+        if self.plan.bands > 1 and round in self._committed:
+            raise LedgerForked(
+                f"round {round + 1} was released before, with the noise that it would have again: the difference of "
+                "the two would be without any. Go on from the newest checkpoint, or begin the run anew"
+            )
+        event = None if self.plan.at_once and self._charged else self.plan.event
+        entry = self._account.reserve(self.run, round, event, self.digest, self._allow)
+        self._head, self._charged = entry.digest, True
         return entry
 
     def release(self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor) -> Tensor:
@@ -133,9 +176,9 @@ class Guard:
         Returns:
             The noised sum, (m,) int64.
         """
-        for bound in self._clip.bounds:
+        for bound in self.bounds():
             place, z = self._clip.places[bound.name], self.plan.noises()[bound.name]
-            draws = self.source.normal(bound.name, round, place.stop - place.start)
+            draws = self.source.normal(bound.name, round, place.stop - place.start, coefficients(self.plan.bands))
             total[place] += torch.from_numpy(np.rint(draws * (z * bound.norm / bound.grid)).astype(np.int64))
         if self._folder is not None:
             tensors = {"total": total, "clients": clients, "memory": memory}
@@ -177,35 +220,45 @@ class Guard:
         if entry is not None and self._account is not None:
             fingerprint = hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32]
             self._head = self._account.commit(entry, fingerprint).digest
+            self._committed.add(entry.round)
 
     def _path(self, round: int) -> Path:
         assert self._folder is not None
         return self._folder / f"{PREFIX}{round + 1:06d}.safetensors"
 
+    def _budgets(self) -> list[tuple[float, float]]:
+        """(epsilon, delta) of what all runs may spend: as this run was told, and as earlier ones were."""
+        if self._account is None:
+            return []
+        given, kept = self.plan.level.population_budget, self._account.limit()
+        if given is not None and (kept is None or (given <= kept[0] and self.plan.delta <= kept[1])):
+            self._account.set_limit(given, self.plan.delta)
+        told = [] if given is None else [(given, self.plan.delta)]
+        return told + ([] if kept is None else [kept])
+
     def _require_budget(self) -> None:
         """Refuses a run of which it is known beforehand that its population cannot afford it."""
-        budget = self.plan.level.population_budget
-        if budget is None or self._account is None:
-            return
-        if self.plan.most(self.plan.rounds, self.before) > budget:
-            self._refuse(self.before, budget)
+        whole = charges([*self.before, *self.plan.charged(self.plan.rounds)])
+        for budget, delta in self._limits:
+            if most(whole, delta, self.plan.level.adjacency) > budget:
+                self._refuse(self.before, budget, delta)
 
     def _allow(self, all_charges: Charges) -> None:
         """Called by the ledger with everything that is charged, this round included."""
-        budget, mine = self.plan.level.population_budget, dict(self.before)
-        mine[self.plan.event] = mine.get(self.plan.event, 0) + self.plan.rounds
-        within = all(count <= mine.get(event, 0) for event, count in all_charges)
-        if budget is None or within:  # what was there when the run began, and its own rounds: looked at then
-            return
-        if most(all_charges, self.plan.delta, self.plan.level.adjacency) > budget:
-            self._refuse(all_charges, budget)
+        mine = dict(self.before)
+        mine[self.plan.event] = mine.get(self.plan.event, 0) + (1 if self.plan.at_once else self.plan.rounds)
+        if all(count <= mine.get(event, 0) for event, count in all_charges):
+            return  # what was there when the run began, and its own rounds: looked at then
+        for budget, delta in self._limits:
+            if most(all_charges, delta, self.plan.level.adjacency) > budget:
+                self._refuse(all_charges, budget, delta)
 
-    def _refuse(self, before: Charges, budget: float) -> None:
-        plan = self.plan
-        already = most(before, plan.delta, plan.level.adjacency) if before else 0.0
-        rounds = affordable(plan.event, budget, plan.delta, plan.level.adjacency, before, plan.rounds)
+    def _refuse(self, before: Charges, budget: float, delta: float) -> None:
+        plan = replace(self.plan, delta=delta)
+        already = most(before, delta, plan.level.adjacency) if before else 0.0
+        rounds = plan.affordable(budget, before)
         raise BudgetExceeded(
-            f"this population has spent epsilon {already:.4g} of its budget of {budget:g} (delta {plan.delta:g}), over "
+            f"this population has spent epsilon {already:.4g} of its budget of {budget:g} (delta {delta:g}), over "
             f"all runs in the ledger: {rounds} of the {plan.rounds} rounds are affordable. Run fewer rounds, with more "
             "noise (a smaller epsilon), or on other data"
         )

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tacit.errors import StorageError
 
 KEY = 32
 """Bytes of a key."""
@@ -25,24 +29,31 @@ class NoiseSource:
 
     Args:
         insecure_seed: for tests: whoever knows it can subtract the noise. The run must say that it protects nothing.
+        kept: file of the secret, made where it is not there: for noise that combines draws of earlier rounds, which a
+            run that goes on must be able to repeat. None keeps none.
     """
 
-    def __init__(self, insecure_seed: int | None = None) -> None:
+    def __init__(self, insecure_seed: int | None = None, kept: Path | None = None) -> None:
         self.secure = insecure_seed is None
         self._secret = os.urandom(KEY) if insecure_seed is None else _of_seed(insecure_seed)
+        if kept is not None and self.secure:
+            self._secret = _kept(kept, self._secret)
         self._drawn: set[tuple[str, int]] = set()
 
     def seed(self) -> int:
         """A secret whole number, for coins of the selection: they must be as hard to predict as the noise."""
         return int.from_bytes(self._key("selection", 0), "little")
 
-    def normal(self, purpose: str, round: int, count: int) -> NDArray[np.float64]:
-        """`count` standard normal draws, (count,).
+    def normal(
+        self, purpose: str, round: int, count: int, coefficients: Sequence[float] = (1.0,)
+    ) -> NDArray[np.float64]:
+        """`count` standard normal draws, (count,); or `sum_j coefficients[j] Z_(round - j)` of those of rounds so far.
 
         Args:
             purpose: what they are for; other purposes give independent draws.
             round: from 0.
             count: how many.
+            coefficients: of the draws of this round and of those before it.
 
         Raises:
             ValueError: the draws of this purpose and round were made before.
@@ -50,7 +61,10 @@ class NoiseSource:
         if (purpose, round) in self._drawn:
             raise ValueError(f"the noise of round {round} for {purpose} was drawn before")
         self._drawn.add((purpose, round))
-        return normal(self._key(purpose, round), count)
+        draws = coefficients[0] * normal(self._key(purpose, round), count)
+        for back in range(1, min(len(coefficients), round + 1)):
+            draws += coefficients[back] * normal(self._key(purpose, round - back), count)
+        return draws
 
     def _key(self, purpose: str, round: int) -> bytes:
         return hashlib.blake2b(f"{purpose}\x1f{round}".encode(), key=self._secret, digest_size=KEY).digest()
@@ -78,6 +92,27 @@ def _stream(key: bytes) -> Any:
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     return Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+
+
+def _kept(place: Path, fresh: bytes) -> bytes:
+    """The secret in a file that only its owner can read; `fresh`, written there first, where there is none.
+
+    Raises:
+        StorageError: the file cannot be read or written, or holds no secret.
+    """
+    try:
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(fresh)
+                file.flush()
+                os.fsync(file.fileno())
+        found = place.read_bytes()
+    except OSError as error:
+        raise StorageError(f"the secret of the noise, {place}, cannot be kept: {error}") from error
+    if len(found) != KEY:
+        raise StorageError(f"{place} holds no secret of a run's noise: begin the run anew, in another folder")
+    return found
 
 
 def _of_seed(seed: int) -> bytes:

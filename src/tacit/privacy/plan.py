@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 from tacit.errors import (
+    AdaptiveClipTooNoisy,
     BatchNormBuffers,
     BudgetExceeded,
     CapTooTight,
+    MinSeparationViolated,
     NoiseRequired,
     PrivacyError,
     SamplerMismatch,
     UnregisteredRelease,
 )
 from tacit.privacy.accountant import FINE, Spent, affordable, most, spent
+from tacit.privacy.bound import WITHIN, Bound
 from tacit.privacy.calibration import noise_for
+from tacit.privacy.correlated import best_bands, sensitivity
 from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
-from tacit.privacy.user_level import UserLevel
+from tacit.privacy.user_level import BISR, UserLevel
 
 if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage
     from tacit.algorithms.base import Algorithm
     from tacit.learning.task import Task
-    from tacit.privacy.clip import Bound
     from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Sampling
 
 UPDATE, LOSS = "update", "loss"
+COARSEST = 10.0
+"""With an adaptive clip norm, the noise on the count of reports within it has the standard deviation `expected / 20`,
+[Andrew21] section 3.1: that is the noise multiplier `expected / 10`, for one client moves the count by at most 1/2."""
 QUIETER = 10.0
 """The noise on the training loss, in units of its bound, is so many times that on the update."""
 TIGHT = 1.05
@@ -78,8 +85,9 @@ class PrivacyPlan:
         level: what was asked for.
         sampling: how cohorts are drawn, as the selection itself declares it.
         rounds: T.
-        noise: z, of all that a round releases together.
+        noise: standard deviation of the draws for a round, all that it releases together taken as one, in clip norms.
         delta: of the claim.
+        bands: how many draws the noise of a round combines; 1 where rounds are independent.
     """
 
     level: UserLevel
@@ -87,6 +95,7 @@ class PrivacyPlan:
     rounds: int
     noise: float
     delta: float
+    bands: int = 1
 
     @classmethod
     def of(cls, level: UserLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:
@@ -96,7 +105,9 @@ class PrivacyPlan:
             PrivacyError: what was asked for cannot be had; the message says what can.
         """
         delta, adjacency = level.delta_for(sampling.of), level.adjacency
-        _check_sampling(sampling)
+        _check_sampling(level, sampling)
+        if sampling.gap is not None:
+            return cls._of_turns(level, sampling, rounds)
         noise = level.noise_multiplier
         if noise is None:
             assert level.epsilon is not None
@@ -110,8 +121,28 @@ class PrivacyPlan:
         plan._check()
         return plan
 
+    @classmethod
+    def _of_turns(cls, level: UserLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:
+        """With separated turns the whole run is one Gaussian release, whatever its noise combines."""
+        assert sampling.gap is not None
+        delta, bands = level.delta_for(sampling.of), best_bands(rounds, sampling.gap) if level.mechanism == BISR else 1
+        noise = level.noise_multiplier
+        if noise is None:
+            assert level.epsilon is not None
+            alone = noise_for(level.epsilon, Gaussian, 1, delta, level.adjacency)
+            noise = alone * sensitivity(bands, rounds, sampling.gap)
+        plan = cls(level, sampling, rounds, noise, delta, bands)
+        plan._check()
+        return plan
+
     def _check(self) -> None:
         event, level = self.event, self.level
+        if level.clip_quantile is not None and self.noise >= self.sampling.size / COARSEST:
+            raise AdaptiveClipTooNoisy(
+                f"with noise multiplier {self.noise:.3g} and {self.sampling.size:g} clients in a round, noise of "
+                f"expected / 20 on the count of reports would take the whole budget: leave clip_quantile out, or "
+                f"take more than {COARSEST * self.noise:.0f} clients"
+            )
         cost = self.most(self.rounds)
         if isinstance(event, Truncated):
             plain = charges([(PoissonSampled(event.noise, event.rate), self.rounds)])
@@ -122,7 +153,7 @@ class PrivacyPlan:
                     f"{without:.3g} would do: leave cap out, or give about expected + 5 sqrt(expected)"
                 )
         if level.epsilon is not None and cost > level.epsilon * (1 + 1e-3):
-            rounds = affordable(event, level.epsilon, self.delta, level.adjacency, limit=self.rounds)
+            rounds = self.affordable(level.epsilon)
             raise BudgetExceeded(
                 f"{self.rounds} rounds with noise_multiplier={self.noise:g} cost epsilon {cost:.4g}, and the run may "
                 f"spend {level.epsilon:g}: run {rounds} rounds, or leave noise_multiplier out so that it follows"
@@ -130,24 +161,45 @@ class PrivacyPlan:
 
     @property
     def event(self) -> Event:
-        """Of one round."""
+        """Of one round; of all of them, where turns are separated."""
+        if self.sampling.gap is not None:
+            return Gaussian(self.noise / sensitivity(self.bands, self.rounds, self.sampling.gap))
         return event_for(self.sampling, self.noise)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the whole run is charged when it begins."""
+        return self.sampling.gap is not None
+
+    def charged(self, rounds: int) -> Charges:
+        """What the first `rounds` rounds are to the accountant."""
+        if self.sampling.gap is None or not rounds:
+            return charges([(self.event, rounds)])
+        return charges([Gaussian(self.noise / sensitivity(self.bands, rounds, self.sampling.gap))])
 
     def spent(self, rounds: int, before: Charges = (), *, interval: float = FINE) -> Spent:
         """What the first `rounds` rounds cost, on top of `before`, by both accountants."""
-        together = charges([*before, (self.event, rounds)])
+        together = charges([*before, *self.charged(rounds)])
         if not together:
             return Spent(0.0, 0.0, 0.0, self.delta)
         return spent(together, self.delta, self.level.adjacency, interval=interval)
 
     def most(self, rounds: int, before: Charges = ()) -> float:
         """The same as one number, sooner and a little larger."""
-        return most(charges([*before, (self.event, rounds)]), self.delta, self.level.adjacency)
+        return most(charges([*before, *self.charged(rounds)]), self.delta, self.level.adjacency)
+
+    def affordable(self, budget: float, before: Charges = ()) -> int:
+        """How many rounds of this run a budget of epsilon allows, after `before`."""
+        if self.sampling.gap is None:
+            return affordable(self.event, budget, self.delta, self.level.adjacency, before, self.rounds)
+        return bisect_right(range(1, self.rounds + 1), budget, key=lambda rounds: self.most(rounds, before))
 
     def participations(self, rounds: int) -> int:
         """In how many of `rounds` rounds a client takes part at most, except with probability `UNLIKELY` for all."""
         from scipy.stats import binom
 
+        if self.sampling.gap is not None:
+            return -(-rounds // self.sampling.gap)
         rate = min(self.sampling.size / self.sampling.of, 1.0)
         if self.sampling.kind not in ("poisson", "uniform") or rate == 1.0:
             return rounds
@@ -155,26 +207,37 @@ class PrivacyPlan:
 
     def against_server(self, rounds: int) -> Spent:
         """What those learn who know the cohorts, of the client that takes part most often: no credit for sampling."""
+        if self.sampling.gap is not None:
+            return self.spent(rounds)
         together = charges([(Gaussian(self.noise), self.participations(rounds))])
         return spent(together, self.delta, self.level.adjacency)
 
     def noises(self) -> dict[str, float]:
         """The noise multiplier of every release; together, as one Gaussian, they are worth `noise`."""
+        rest, within = self.noise**-2, {}
+        if self.level.clip_quantile is not None:
+            within = {WITHIN: self.sampling.size / COARSEST}
+            rest -= within[WITHIN] ** -2
         if self.level.loss_bound is None:
-            return {UPDATE: self.noise}
-        update = self.noise * sqrt(1 + QUIETER**-2)
-        return {UPDATE: update, LOSS: QUIETER * update}
+            return {UPDATE: rest**-0.5} | within
+        update = rest**-0.5 * sqrt(1 + QUIETER**-2)
+        return {UPDATE: update, LOSS: QUIETER * update} | within
 
 
 def bounds_of(level: UserLevel, names: Sequence[str]) -> tuple[Bound, ...]:
     """The bounds of a report whose parts have these names, in their order."""
-    from tacit.privacy.clip import Bound
-
     assert level.clip is not None
-    found = [Bound(UPDATE, tuple(name for name in names if name != LOSS), level.clip)]
+    found = [Bound(UPDATE, tuple(name for name in names if name not in (LOSS, WITHIN)), level.clip)]
     if level.loss_bound is not None:
         found.append(Bound(LOSS, (LOSS,), level.loss_bound))
+    if level.clip_quantile is not None:
+        found.append(Bound(WITHIN, (WITHIN,), 0.5))
     return tuple(found)
+
+
+def report_parts(level: UserLevel) -> tuple[str, ...]:
+    """The numbers that a report carries beside its message."""
+    return (*((LOSS,) if level.loss_bound is not None else ()), *((WITHIN,) if level.clip_quantile is not None else ()))
 
 
 def require_released(level: UserLevel, rules: Sequence[Stopping]) -> None:
@@ -196,8 +259,13 @@ def require_released(level: UserLevel, rules: Sequence[Stopping]) -> None:
             )
 
 
-def _check_sampling(sampling: Sampling) -> None:
-    if sampling.kind not in ("everyone", "uniform", "poisson", "arbitrary") or sampling.size <= 0:
+def _check_sampling(level: UserLevel, sampling: Sampling) -> None:
+    if level.mechanism == BISR and sampling.gap is None:
+        raise MinSeparationViolated(
+            f"correlated noise needs turns that are rounds apart, and {sampling.kind} sampling lets a client take part "
+            "in any: give selection=tacit.Separated(cohort), or leave mechanism at 'gaussian'"
+        )
+    if sampling.kind not in ("everyone", "uniform", "poisson", "separated", "arbitrary") or sampling.size <= 0:
         raise SamplerMismatch(
             f"the selection declares {sampling!r}, for which no accounting is known: give tacit.Poisson(expected=...), "
             "tacit.Uniform(...) or tacit.Everyone()"

@@ -30,7 +30,7 @@ def statement(
     """
     cost, level, sampling = plan.spent(rounds, interval=interval), plan.level, plan.sampling
     in_all = cost if not before else plan.spent(rounds, before, interval=interval)
-    norms = {"update": level.clip, "loss": level.loss_bound}
+    norms = {"update": level.clip, "loss": level.loss_bound, "within": 0.5}
     return {
         "unit": "user",
         "adjacency": level.adjacency,
@@ -38,6 +38,10 @@ def statement(
         "delta": plan.delta,
         "clients": sampling.of,
         "clip": level.clip,
+        "clip_quantile": level.clip_quantile,
+        "mechanism": level.mechanism,
+        "bands": plan.bands,
+        "public_evaluation": level.public_evaluation,
         "noise_multiplier": plan.noise,
         "sampling": {name: value for name, value in asdict(sampling).items() if value is not None},
         "rounds": rounds,

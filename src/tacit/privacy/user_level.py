@@ -20,6 +20,8 @@ from tacit.privacy.accountant import REPLACE_ONE, ZERO_OUT
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
 
+GAUSSIAN, BISR = "gaussian", "bisr"
+MECHANISMS = (GAUSSIAN, BISR)
 FEW = 100
 """Below so many clients the usual delta, n^-1.1, is no small number."""
 
@@ -35,9 +37,13 @@ class UserLevel:
     Args:
         epsilon: what the run may spend; the noise follows from it, the selection and the number of rounds.
         clip: C, the largest Euclidean norm of a report, in units of parameters.
+        clip_quantile: lets the clip norm follow this quantile of the norms, from `clip` on ([Andrew21]
+            arXiv:1905.03871): each client also sends, with noise, whether its report was within it. Fixed when None.
         delta: probability with which epsilon may fail to hold; `n^-1.1` when None (`1 / (10 n)` below 100 clients).
         adjacency: "zero-out" (a client's data are replaced by nothing) or "replace-one" (by any others).
         noise_multiplier: z, instead of following from epsilon; with both, epsilon is a limit.
+        mechanism: "gaussian", independent noise in every round; or "bisr", noise that mostly cancels along the model's
+            way ([Kalinin25] arXiv:2505.12128), for populations where sampling cannot be claimed: with tacit.Separated.
         most_examples: a client with n_k examples counts by `min(n_k, most_examples) / most_examples`.
         loss_bound: releases the mean training loss too, each client's clipped to [0, loss_bound], for half a percent
             more noise. Hidden when None.
@@ -49,9 +55,11 @@ class UserLevel:
 
     epsilon: float | None = None
     clip: float | None = None
+    clip_quantile: float | None = None
     delta: float | None = None
     adjacency: str = ZERO_OUT
     noise_multiplier: float | None = None
+    mechanism: str = GAUSSIAN
     most_examples: int | None = None
     loss_bound: float | None = None
     population_budget: float | None = None
@@ -72,8 +80,13 @@ class UserLevel:
                 f"publishing one client's data in clear would be allowed. Give less than {1 / clients:g}, or leave "
                 "delta out"
             )
+        quantile = self.clip_quantile
+        if quantile is not None and not (is_number(quantile) and 0 < quantile < 1):
+            yield PrivacyError(f"clip_quantile is {quantile!r}: give a number between 0 and 1, such as 0.5")
         if self.adjacency not in (ZERO_OUT, REPLACE_ONE):
             yield PrivacyError(f"adjacency is {self.adjacency!r}: give {ZERO_OUT!r} or {REPLACE_ONE!r}")
+        if self.mechanism not in MECHANISMS:
+            yield PrivacyError(f"mechanism is {self.mechanism!r}: give one of {', '.join(map(repr, MECHANISMS))}")
         for name in ("loss_bound", "population_budget"):
             value = getattr(self, name)
             if value is not None and not _positive(value):

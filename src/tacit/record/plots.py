@@ -128,6 +128,21 @@ def participation(history: pandas.DataFrame) -> str:
     return figure(draw)
 
 
+def trade_off(points: Sequence[tuple[float, float, float]], without: float, metric: str) -> str:
+    """A metric against epsilon, (epsilon, mean, standard deviation) each, with the line of runs without privacy."""
+
+    def draw(axes: Axes) -> None:
+        epsilons, means, spreads = zip(*points, strict=True)
+        axes.errorbar(epsilons, means, yerr=spreads, color=BLUE, marker="o", capsize=3, label="with privacy")
+        axes.axhline(without, color=QUIET, linestyle="--", label="without")
+        axes.set(xlabel="epsilon", ylabel=metric, xscale="log", xticks=epsilons)
+        axes.set_xticks(epsilons, [f"{epsilon:g}" for epsilon in epsilons])
+        axes.minorticks_off()
+        axes.legend(frameon=False)
+
+    return figure(draw)
+
+
 def comparison_bars(comparison: Table, metric: str, intervals: Mapping[str, Sequence[float]] | None = None) -> str:
     """One metric for every way of learning; with confidence intervals where they are known."""
     known = {name: value for name, row in comparison.items() if (value := row.get(metric)) is not None}

@@ -21,10 +21,11 @@ class Sampling:
 
     Attributes:
         kind: "everyone", "uniform" (`size` of `of`, without replacement), "poisson" (each with probability `rate`, of
-            more than `cap` only `cap`, at random), or "arbitrary".
+            more than `cap` only `cap`, at random), "separated" (nobody again within `gap` rounds), or "arbitrary".
         size: how many clients are in a cohort; on average, for "poisson".
         of: how many there are.
         rate, cap: of "poisson".
+        gap: of "separated": a client that takes part in round t does not before round `t + gap`.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Sampling:
     of: int
     rate: float | None = None
     cap: int | None = None
+    gap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -151,3 +153,33 @@ class Poisson:
         if len(drawn) > sampling.cap:
             drawn = np.sort(rng.choice(drawn, sampling.cap, replace=False))
         return Cohort(drawn.astype(np.int64), sampling)
+
+
+@dataclass(frozen=True)
+class Separated:
+    """Clients take turns in an order drawn once: each is `floor(N / cohort)` rounds away from its next turn, at least.
+
+    For correlated noise, which needs this separation and no chance: who took part when may be known to everybody.
+
+    Args:
+        cohort: clients in every round.
+    """
+
+    cohort: int
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+
+    def problems(self, clients: int) -> list[str]:
+        """A cohort below 1 or above the population."""
+        return Uniform(self.cohort).problems(clients)
+
+    def sampling(self, clients: int) -> Sampling:
+        """The separation."""
+        return Sampling("separated", self.cohort, clients, gap=clients // self.cohort)
+
+    def draw(self, clients: int, seed: int, round: int) -> Cohort:
+        """The next `cohort` clients of the order from the key (seed, "turns")."""
+        order = keys.generator(seed, "turns").permutation(clients)
+        turns = (round * self.cohort + np.arange(self.cohort)) % clients
+        return Cohort(np.sort(order[turns]).astype(np.int64), self.sampling(clients))

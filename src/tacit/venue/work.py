@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,7 @@ class LocalTraining:
         down: layout of the broadcast.
         make_engine: makes one engine for each worker.
         most_examples: a client counts by at most so many of its examples, and at most 1; None for as the method says.
+        plant: writes into the updates (K, d) of the clients (K,) that are canaries of an audit; None without one.
     """
 
     task: Task
@@ -109,6 +110,7 @@ class LocalTraining:
     make_engine: Callable[[], Engine]
     seed: int
     most_examples: int | None = None
+    plant: Callable[[Int, Tensor], None] | None = None
 
     @property
     def layout(self) -> Layout:
@@ -124,16 +126,18 @@ class LocalTraining:
         return layout.extend("loss").extend("examples").extend("weight")
 
     @staticmethod
-    def private_layout(task: Task, algorithm: Algorithm, loss: bool) -> Layout:
+    def private_layout(task: Task, algorithm: Algorithm, more: Sequence[str]) -> Layout:
         """The layout of a report of which every number is clipped and noised: no counts, and nothing that is public.
 
         Args:
             task, algorithm: of the run.
-            loss: whether the training loss is released.
+            more: numbers beside the message that are released.
         """
         parts, public = algorithm.parts(task.d), algorithm.public(lr_at(algorithm.solver, 0))
         layout = Layout.of(**{n: s for n, s in zip(parts.names, parts.shapes, strict=True) if n not in public})
-        return layout.extend("loss") if loss else layout
+        for name in more:
+            layout = layout.extend(name)
+        return layout
 
     def weigh(self, examples: Tensor) -> Tensor:
         """(K,) how much clients with so many examples (K,) count."""
@@ -264,6 +268,8 @@ class Worker:
         loss = parts["loss"] if "loss" in parts else torch.empty(len(clients), dtype=work.task.dtype)
         moved = self.engine.run(job, update, buffers, loss)
         seconds = time.perf_counter() - began
+        if work.plant is not None:
+            work.plant(clients, update)
         done = self._done(job)
         message, renewed = work.algorithm.message(update, down, memory, done)
         for name, value in message.items():

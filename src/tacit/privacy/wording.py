@@ -1,0 +1,339 @@
+"""The statement of a private run as one page of sentences, in English and in Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from tacit.checks import is_number, is_whole
+from tacit.errors import DamagedFile, Problems, UsageError
+
+LANGUAGES = ("en", "zh")
+FIELDS: dict[str, str] = {
+    "unit": "text",
+    "adjacency": "text",
+    "epsilon": "number or null",
+    "delta": "number",
+    "clients": "whole",
+    "clip": "number",
+    "clip_quantile": "number or null",
+    "mechanism": "text",
+    "bands": "whole",
+    "public_evaluation": "truth",
+    "noise_multiplier": "number",
+    "sampling": "table",
+    "rounds": "whole",
+    "rounds_planned": "whole",
+    "epsilon_pld": "number or null",
+    "epsilon_rdp": "number or null",
+    "epsilon_against_server": "number or null",
+    "participations": "whole",
+    "epsilon_population_total": "number or null",
+    "earlier_rounds": "whole",
+    "population_budget": "number or null",
+    "weights_bounded_at": "whole or null",
+    "releases": "list",
+    "accountant": "text",
+    "synthetic": "truth",
+    "secure_randomness": "truth",
+    "factor": "number or null",
+    "strength": "text",
+}
+"""What a statement holds (see `statement.statement`), each with its kind."""
+Say: TypeAlias = Callable[[str, str], str]
+"""Chooses between an English and a Chinese text."""
+Statement: TypeAlias = Mapping[str, Any]
+
+
+def text(statement: Statement, language: str = "en") -> str:
+    """One page that says every field of a statement.
+
+    Args:
+        statement: as `statement.statement` makes it, or as result.json holds it.
+        language: "en" or "zh".
+
+    Raises:
+        UsageError: there is no such language.
+        DamagedFile: something is missing in the statement, or is not of its kind; all of it.
+    """
+    say = _chooser(language)
+    _check(statement)
+    parts = [
+        (say("Privacy of this run", "本次运行的隐私声明"), [_label(statement, say)]),
+        (say("What is protected", "保护什么"), _protected(statement, say)),
+        (say("What is claimed", "承诺"), _claim(statement, say)),
+        (say("Against whom", "防范谁"), _against(statement, say)),
+        (say("How it is kept", "如何做到"), _mechanism(statement, say)),
+        (say("How it was computed", "如何计算"), _accounting(statement, say)),
+        (say("Over all runs", "历次运行合计"), _over_all_runs(statement, say)),
+        (say("What is not covered", "不包括什么"), _not_covered(statement, say)),
+    ]
+    further = [f"{name}: {value}" for name, value in statement.items() if name not in (*FIELDS, "text")]
+    if further:
+        parts.append((say("Further", "其他"), further))
+    return "\n\n".join("\n".join([title, *(f"- {line}" for line in lines)]) for title, lines in parts)
+
+
+def no_privacy(language: str = "en") -> str:
+    """What is to be said of a run without differential privacy."""
+    return _chooser(language)(
+        "This run gives no formal privacy: nothing bounds what its model tells of one participant. That data stay with "
+        "their owners, and that reports are summed, is no such bound.",
+        "本次运行不提供形式化的隐私保护：模型会透露某个参与者多少信息，没有任何界限。数据留在本地、上传内容只求和，"
+        "都不构成这样的界限。",
+    )
+
+
+def _chooser(language: str) -> Say:
+    if language not in LANGUAGES:
+        raise UsageError(f"language is {language!r}: give {' or '.join(LANGUAGES)}")
+    return (lambda en, zh: en) if language == "en" else (lambda en, zh: zh)
+
+
+def _check(statement: Statement) -> None:
+    with Problems("this is no statement that this tacit can put into words", DamagedFile) as problems:
+        for name, kind in FIELDS.items():
+            if name not in statement:
+                problems.add(f"{name} is missing: use the tacit that wrote it")
+            elif not _is_of(kind, statement[name]):
+                problems.add(f"{name} is {statement[name]!r}: it should be {kind}")
+        for release in statement.get("releases") or ():
+            known = isinstance(release, Mapping) and all(
+                is_number(release.get(n)) for n in ("norm", "noise_multiplier")
+            )
+            problems.check(known, f"releases holds {release!r}: it should have a name, a norm and a noise_multiplier")
+
+
+def _is_of(kind: str, value: object) -> bool:
+    if value is None:
+        return kind.endswith("null")
+    kind = kind.removesuffix(" or null")
+    if kind == "number":
+        return is_number(value)
+    if kind == "whole":
+        return is_whole(value, 0)
+    return isinstance(value, {"text": str, "table": Mapping, "list": list, "truth": bool}[kind])
+
+
+def _label(s: Statement, say: Say) -> str:
+    labels = {
+        "strong": say("STRONG: epsilon of at most 1", "强：epsilon 不超过 1"),
+        "reasonable": say("REASONABLE: epsilon above 1, of at most 10", "合理：epsilon 大于 1、不超过 10"),
+        "weak": say("WEAK: epsilon above 10", "弱：epsilon 大于 10"),
+        "none": say("NONE: this run gives no privacy", "无：本次运行不提供隐私保护"),
+    }
+    return say("Label: ", "等级：") + labels.get(str(s["strength"]), str(s["strength"]))
+
+
+def _protected(s: Statement, say: Say) -> Iterator[str]:
+    units = {
+        "user": say(
+            "everything that one participant ever sends, all of it together", "一个参与者发送的全部内容，作为整体"
+        ),
+        "record": say("every single record of a participant", "参与者的每一条记录"),
+    }
+    unit = units.get(str(s["unit"]), str(s["unit"]))
+    yield say(
+        f"Unit: {unit}, for each of {s['clients']:,} participants; that number is public.",
+        f"保护单位：{unit}；参与者共 {s['clients']:,} 个，这个数目是公开的。",
+    )
+    adjacencies = {
+        "zero-out": say("one participant's data are replaced by nothing", "一个参与者的数据换成空"),
+        "replace-one": say("one participant's data are replaced by any others", "一个参与者的数据换成任意其他数据"),
+        "add-remove": say("one participant is added or removed", "增加或去掉一个参与者"),
+    }
+    meaning = adjacencies.get(str(s["adjacency"]), str(s["adjacency"]))
+    yield say(
+        f"Compared are two worlds in which {meaning} ({s['adjacency']}).",
+        f"比较的两种情形：{meaning}（{s['adjacency']}）。",
+    )
+
+
+def _claim(s: Statement, say: Say) -> Iterator[str]:
+    if not s["secure_randomness"]:
+        yield say(
+            "No privacy: the noise came from a seed that somebody chose (insecure_seed). Who knows it subtracts the "
+            "noise. Such a run is for tests only.",
+            "没有隐私保护：噪声来自人为选定的种子（insecure_seed），知道它的人可以把噪声减掉。这样的运行只用于测试。",
+        )
+    changed = {
+        "replace-one": say(
+            "Putting any other data in place of one participant's", "把一个参与者的数据换成任意其他数据"
+        ),
+        "add-remove": say("Adding or removing one participant", "增加或去掉一个参与者"),
+    }.get(str(s["adjacency"]), say("Adding zeros instead of one participant's data", "用零代替一个参与者的数据"))
+    if s["epsilon"] is None:
+        yield say(
+            f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {_or(s['factor'], 'none')}.",
+            f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{_or(s['factor'], '无')}。",
+        )
+        return
+    factor = _or(s["factor"], say("beyond all numbers", "大到无法表示"))
+    yield say(
+        f"{changed} changes the probability of any published outcome by a factor of at most e^{s['epsilon']:.4g} "
+        f"({factor}), except with probability {s['delta']:.3g}.",
+        f"{changed}，任何公开结果的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），例外的概率为 {s['delta']:.3g}。",
+    )
+
+
+def _against(s: Statement, say: Say) -> Iterator[str]:
+    none = say("no finite bound", "没有有限的界")
+    yield say(
+        f"Whoever sees the published models, all of them, and not who took part: epsilon {_or(s['epsilon'], none)}.",
+        f"看到全部公开模型、但不知道谁参加了的人：epsilon {_or(s['epsilon'], none)}。",
+    )
+    yield say(
+        f"The server, and anyone else who sees who takes part: epsilon {_or(s['epsilon_against_server'], none)}, "
+        f"without credit for sampling, for a participant in at most {s['participations']:,} rounds. It is to add the "
+        "noise and not to look at single reports.",
+        f"服务器，以及其他知道谁参加了的人：epsilon {_or(s['epsilon_against_server'], none)}，不计抽样的好处，"
+        f"一个参与者最多参加 {s['participations']:,} 轮。服务器应当照实加噪声，且不查看单个上传内容。",
+    )
+    yield say(
+        "Other participants: as those who see the published models; of themselves they know when they took part.",
+        "其他参与者：与看到公开模型的人相同；他们只知道自己何时参加。",
+    )
+
+
+def _mechanism(s: Statement, say: Say) -> Iterator[str]:
+    yield _sampling(s["sampling"], say)
+    yield say(
+        f"{s['rounds']:,} of {s['rounds_planned']:,} planned rounds were released.",
+        f"计划 {s['rounds_planned']:,} 轮，发布了 {s['rounds']:,} 轮。",
+    )
+    yield say(
+        f"Every report is cut to a norm of {s['clip']:g}, reports are summed as integers, and Gaussian noise is added "
+        f"once; all that a round releases is worth a noise multiplier of {s['noise_multiplier']:.6g}.",
+        f"每份上传内容的范数截断到 {s['clip']:g}，按整数求和，再加一次高斯噪声；一轮发布的全部内容合起来相当于噪声乘数 "
+        f"{s['noise_multiplier']:.6g}。",
+    )
+    if s["clip_quantile"] is not None:
+        yield say(
+            f"That norm is the first round's; it then follows the {s['clip_quantile']:g} quantile of the reports' "
+            "norms, which is released with noise.",
+            f"这是第一轮的范数；此后它跟随各份上传内容范数的 {s['clip_quantile']:g} 分位数，该分位数加噪声后发布。",
+        )
+    if s["mechanism"] == "gaussian":
+        yield say(f"The noise of rounds is independent ({s['bands']}).", f"各轮噪声相互独立（{s['bands']}）。")
+    else:
+        yield say(
+            f"The noise is correlated ({s['mechanism']}): each round's combines the draws of {s['bands']:,} rounds, "
+            "and the whole run counts as one release.",
+            f"噪声是相关的（{s['mechanism']}）：每轮噪声由 {s['bands']:,} 轮的抽样组合而成，整个运行按一次发布计算。",
+        )
+    for release in s["releases"]:
+        norm, z = release["norm"], release["noise_multiplier"]
+        yield say(
+            f"Released in every round: {release.get('name')}, bounded by {norm:g}, noise multiplier {z:.6g}.",
+            f"每轮发布：{release.get('name')}，上界 {norm:g}，噪声乘数 {z:.6g}。",
+        )
+    if s["weights_bounded_at"] is None:
+        yield say("All participants in a round count alike.", "一轮中的参与者权重相同。")
+    else:
+        yield say(
+            f"Participants count by their examples, of which at most {s['weights_bounded_at']:,} count.",
+            f"参与者按样本数加权，最多计 {s['weights_bounded_at']:,} 个。",
+        )
+    if s["secure_randomness"]:
+        yield say(
+            "The noise and the draws came from the operating system's randomness and cannot be foreseen.",
+            "噪声与抽样来自操作系统的随机源，无法预知。",
+        )
+
+
+def _sampling(sampling: Mapping[str, Any], say: Say) -> str:
+    kind, size, of = sampling.get("kind"), sampling.get("size"), sampling.get("of")
+    rate, cap = sampling.get("rate"), sampling.get("cap")
+    kinds = {
+        "poisson": say(
+            f"each of {of} by a coin of its own with probability {_or(rate, '?')}, {_or(size, '?')} on average; of "
+            f"more than {cap}, so many are kept at random",
+            f"{of} 个参与者各自以概率 {_or(rate, '?')} 独立抽中，平均 {_or(size, '?')} 个；"
+            f"超过 {cap} 个时随机保留这么多",
+        ),
+        "uniform": say(
+            f"{_or(size, '?')} of {of}, at random without replacement",
+            f"从 {of} 个中不放回地随机抽 {_or(size, '?')} 个",
+        ),
+        "separated": say(
+            f"{_or(size, '?')} of {of} in turns, each at least {sampling.get('gap')} rounds apart, without "
+            "credit for chance",
+            f"{of} 个参与者轮流参加，每轮 {_or(size, '?')} 个，同一个参与者两次参加至少相隔 {sampling.get('gap')} 轮，"
+            "不计随机抽样的好处",
+        ),
+        "everyone": say(f"all {of} in every round ({_or(size, '?')})", f"每轮全部 {of} 个（{_or(size, '?')}）"),
+    }
+    how = kinds.get(str(kind), str(dict(sampling)))
+    known = {"kind", "size", "of", *{"poisson": ("rate", "cap"), "separated": ("gap",)}.get(str(kind), ())}
+    further = "".join(f"; {name} {value}" for name, value in sampling.items() if name not in known)
+    return say(
+        f"Sampling ({kind}): {how}{further}. The program drew every cohort itself, and held each against this rule.",
+        f"抽样（{kind}）：{how}{further}。每轮都由程序自己抽取，并逐一核对是否符合此规则。",
+    )
+
+
+def _accounting(s: Statement, say: Say) -> Iterator[str]:
+    none = say("no bound", "无界")
+    yield say(
+        f"By privacy loss distributions epsilon is {_or(s['epsilon_pld'], none)}, by Renyi divergences "
+        f"{_or(s['epsilon_rdp'], none)} (a second opinion); {s['accountant']}.",
+        f"按隐私损失分布，epsilon 为 {_or(s['epsilon_pld'], none)}；按 Rényi 散度为 {_or(s['epsilon_rdp'], none)}"
+        f"（用作核对）；{s['accountant']}。",
+    )
+
+
+def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
+    if s["synthetic"]:
+        yield say(
+            "The data are synthetic: they are nobody's, and no ledger is kept of them.",
+            "数据是合成的，不属于任何人，因此不记账。",
+        )
+    total = _or(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
+    yield say(
+        f"Earlier runs on this population released {s['earlier_rounds']:,} rounds; with this run, epsilon in "
+        f"all: {total}.",
+        f"此前对同一群体的运行发布了 {s['earlier_rounds']:,} 轮；连同本次，epsilon 合计：{total}。",
+    )
+    budget = _or(s["population_budget"], say("none was set", "未设定"))
+    yield say(f"Budget of the population over all runs: {budget}.", f"该群体历次运行的总预算：{budget}。")
+
+
+def _not_covered(s: Statement, say: Say) -> Iterator[str]:
+    yield say(
+        "A person with several devices or accounts: protected is each client, not the person behind several.",
+        "拥有多台设备或多个账号的人：保护的是每个客户端，而不是其背后的同一个人。",
+    )
+    if s["public_evaluation"]:
+        yield say(
+            "Evaluation: the user said that its data are public; measures on them tell nothing of participants.",
+            "评估：用户声明评估数据是公开的；在其上得到的指标不透露参与者的任何信息。",
+        )
+    else:
+        yield say(
+            "Evaluation: measures after rounds are exact, and no claim covers them, for their data were not said to be "
+            "public.",
+            "评估：各轮之后的指标是精确值、未加噪声；评估数据未被声明为公开，因此不在承诺之内。",
+        )
+    yield say(
+        "When rounds took place and how long they took, network traffic, and other side channels.",
+        "各轮的时间与时长、网络流量以及其他旁路信息。",
+    )
+    yield say(
+        "The choice of hyper-parameters, where it was made by looking at private data in other runs.",
+        "超参数的选择，如果它是在其他运行中看着私有数据作出的。",
+    )
+    yield say(
+        "Logs of the server and of participants, the lists of cohorts among them.",
+        "服务器与参与者的日志，包括每轮参与者的名单。",
+    )
+    yield say(
+        "Rows of a comparison that were trained without privacy (pooled, local, federated without noise, baselines).",
+        "对比表中不带隐私保护训练的各行（集中式、本地、无噪声的联邦学习、基线）。",
+    )
+
+
+def _or(number: Any, nothing: str) -> str:
+    """A number, or what to say where there is none."""
+    if number is None:
+        return nothing
+    return f"{number:.4g}" if is_number(number) else str(number)
