@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tacit.cli.audit import EXAMPLES as AUDIT_EXAMPLES
+from tacit.cli.audit import audit
 from tacit.cli.options import Json, RunName
 from tacit.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
 from tacit.cli.sweep import sweep
@@ -68,6 +70,7 @@ app = typer.Typer(
 
 
 app.command(epilog=SWEEP_EXAMPLES)(sweep)
+app.command(epilog=AUDIT_EXAMPLES)(audit)
 
 
 @app.command(epilog=EPSILON_EXAMPLES)
