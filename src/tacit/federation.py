@@ -82,7 +82,7 @@ class Federation:
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
         with _ALONE:
             check(self, population, stages)
-            self.population = population.cast(task.dtype)
+            self.given, self.population = population, population.cast(task.dtype)
             first = self.population.examples(np.array([0]))
             self.task = task.settled(*first.of(0))
         if privacy is None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tacit.algorithms.base import Algorithm
-from tacit.errors import RoundFailed, TacitWarning, UsageError
+from tacit.errors import RoundFailed, StorageError, TacitWarning, UsageError
 from tacit.evaluation import Evaluation
 from tacit.learning.ladder import Choice, choose
 from tacit.learning.layout import Parts
@@ -25,7 +25,7 @@ from tacit.learning.solver import steps_for
 from tacit.population.population import Population
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
-from tacit.privacy.guard import Guard, guard_of
+from tacit.privacy.guard import Guard, guard_of, is_state
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
 from tacit.record.checkpoint import Checkpoint
@@ -184,6 +184,8 @@ class Loop:
         memory, nobody = self.server.memory, np.empty(0, np.int64)
         found = guard.recovered(round)
         if found is not None:
+            if not memory.fits(found.clients.numpy(), found.memory):
+                raise StorageError(f"the stored sum of round {round + 1} is damaged: remove it, and it is charged anew")
             memory.restore(found.clients.numpy(), found.memory)
             return Total(found.total, nobody, []), self.public.counted
         entry = guard.reserve(round)
@@ -326,7 +328,7 @@ class Loop:
             "population": None if private else federation.population.roster(),
             "engine": choice.name,
             "device": choice.device,
-            "engine_declined": choice.declined,
+            "engine_declined": dict.fromkeys(choice.declined, "hidden") if private else choice.declined,
             "engine_deviation": None if private else choice.deviation,
             "venue": venue.name,
             "workers": venue.workers,
@@ -363,6 +365,8 @@ class Loop:
             raise UsageError("the checkpoint belongs to another run: " + "; ".join(differs))
         self.server.restore(saved.tensors)
         self.saved = saved.state.get("privacy")
+        if self.federation.privacy is not None and not is_state(self.saved):
+            raise StorageError("the checkpoint does not say what its run has spent: go on from an earlier one")
         self.rows = list(saved.state["rows"])
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))

@@ -24,6 +24,7 @@ def test_a_private_run_says_what_it_promises(tacit: Tacit, tmp_path: Path) -> No
     assert claim["synthetic"]
     assert claim["epsilon_population_total"] is None
     assert ended.json["loss"] is None
+    assert ended.json["data"]["fingerprint"] == ""
     assert ended.json["comparison"]["federated"] is None
     assert ended.json["comparison"]["federated_private"] == ended.json["metrics"]
     assert "epsilon" in ended.err.splitlines()[-2]

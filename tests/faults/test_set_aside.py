@@ -210,12 +210,12 @@ def test_buffers_that_explode_alone_set_their_client_aside():
 
 @pytest.mark.parametrize("method", [tacit.FedAvg, tacit.FedNova])
 def test_whether_a_client_has_exploded_does_not_depend_on_the_method(method):
-    x, y = torch.full((10, 1), 1e4), torch.full((10, 1), 5e8)
-    data = {"c0": (x, y), "c1": (torch.ones(10, 1), torch.ones(10, 1)), "c2": (torch.ones(10, 1), torch.ones(10, 1))}
+    """It moved by 3e8, which FedNova divides by its ten steps before it is sent."""
+    one = torch.ones(10, 1)
+    data = {"c0": (one, 5e8 * one), "c1": (one, one), "c2": (one, one)}
     task = tacit.Task(torch.nn.Linear(1, 1, bias=False), torch.nn.functional.mse_loss)
     federation = tacit.Federation(
-        task, tacit.Population.from_arrays(data), method(tacit.SGD(lr=1e-9, steps=10)), engine="eager"
+        task, tacit.Population.from_arrays(data), method(tacit.SGD(lr=0.05, steps=10)), engine="eager"
     )
     run = quietly(federation, 1)
-    far = 2e-9 * 1e4 * 5e8 * 10 > 1e8
-    assert (run.history["set_aside"][0] == 1) == far
+    assert run.history["set_aside_reasons"][0].startswith("c0: its update exploded (its norm is 3.")

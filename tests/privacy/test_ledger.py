@@ -301,8 +301,11 @@ def test_a_run_goes_on_from_its_checkpoint(account):
     spend(account, "another", [1, 2, 3])
     spend(account, rounds=[3])
     spend(account, rounds=[4], commit=False)
+    before = account.entries()
     account.require(head, "run")
     account.require("", "run")
+    assert account.entries() == before, "looking changes nothing"
+    assert [entry.round for entry in account.open_rounds("run")] == [4]
 
 
 def test_an_older_ledger_put_back_is_refused(place, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -456,3 +458,64 @@ def test_a_run_is_not_made_longer_than_its_noise_was_made_for(tmp_path):
         federation().run(3, checkpoint=tmp_path, resume=True)
     with pytest.raises(errors.UsageError, match="another run"):
         federation(privacy=level(epsilon=5.0)).run(2, checkpoint=tmp_path, resume=True)
+
+
+def test_what_another_run_left_in_the_folder_is_not_taken_for_this_run_s(tmp_path, monkeypatch):
+    """Its checkpoints are gone, its stored sums and its key are not: neither may be used again."""
+    settings = tacit.UserLevel(epsilon=3.0, clip=0.5, mechanism="bisr")
+    made = {"privacy": settings, "selection": tacit.Separated(3)}
+    with monkeypatch.context() as patch:
+        crashing(patch, "stored", 1)
+        with pytest.raises(Crash):
+            federation(**made).run(4, checkpoint=tmp_path, checkpoint_every=100)
+    key = (tmp_path / "noise.key").read_bytes()
+    assert list(tmp_path.glob("released-*"))
+    for folder in tmp_path.glob("checkpoint-*"):
+        shutil.rmtree(folder)
+    sums = Sums(monkeypatch)
+    run = federation(**made).run(4, checkpoint=tmp_path)
+    assert len(sums.after) == len(run.rows) == 4
+    assert (tmp_path / "noise.key").read_bytes() != key
+
+
+def test_a_checkpoint_that_does_not_say_what_was_spent_is_refused(tmp_path):
+    class Stop(tacit.Callback):
+        def on_round_end(self, row):
+            return row["round"] == 2
+
+    federation().run(4, checkpoint=tmp_path, callbacks=[Stop()])
+    (state,) = tmp_path.glob("checkpoint-000002/state.json")
+    content = json.loads(state.read_text())
+    del content["privacy"]
+    state.write_text(json.dumps(content))
+    with pytest.raises(errors.StorageError, match="what its run has spent"):
+        federation().run(4, checkpoint=tmp_path, resume=True)
+
+
+def test_noise_that_leaves_the_range_of_the_integers_is_refused():
+    with pytest.raises(errors.PrivacyError, match="does not fit into the integers"):
+        federation(privacy=level(epsilon=None, noise_multiplier=1e12)).run(1)
+    with pytest.raises(errors.NoiseRequired, match="no noise makes"):
+        federation(privacy=level(epsilon=1e-9, delta=1e-12), selection=tacit.Separated(3)).run(2)
+    with pytest.raises(errors.ClippingRequired, match="1e-100"):
+        federation(privacy=level(clip=1e-300))
+
+
+def test_the_ledger_knows_data_whatever_numbers_a_model_computes_with():
+    exact = tacit.Task(task().model.double(), task().loss)
+    federation().run(1)
+    federation(task=exact).run(1)
+    with Ledger() as ledger:
+        assert len(ledger.accounts()) == 1
+
+
+def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_its_next_round():
+    class Setting(tacit.Callback):
+        def on_round_end(self, row):
+            if row["round"] == 2:
+                with Ledger() as ledger:
+                    (account,) = ledger.accounts()
+                    account.set_limit(0.1, 0.01)
+
+    with pytest.raises(errors.BudgetExceeded, match=r"its budget of 0\.1"):
+        federation().run(4, callbacks=[Setting()])

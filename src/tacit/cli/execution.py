@@ -184,7 +184,7 @@ def _result(
         data=DataFacts(
             source=prepared.source,
             synthetic=prepared.synthetic,
-            fingerprint=federation.population.fingerprint(),
+            fingerprint="" if plan.privacy is not None else federation.population.fingerprint(),
             notes=list(prepared.notes),
         ),
         seed=plan.seed,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -296,8 +296,3 @@ def _rdp_event(event: Event, scale: float) -> Any:
     if isinstance(event, FixedSize):
         return dp_accounting.SampledWithoutReplacementDpEvent(event.units, event.size, inner)
     return inner
-
-
-def with_noise(event: Event, noise: float) -> Event:
-    """The same event with another noise multiplier."""
-    return replace(event, noise=noise)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tacit.checks import MOST
 from tacit.errors import BudgetExceeded, LedgerForked, PrivacyError, SamplerMismatch, StorageError
 from tacit.privacy.accountant import COARSE, FINE, Curve, most
 from tacit.privacy.bound import Bound
@@ -30,7 +31,7 @@ from tacit.privacy.noise import NoiseSource
 from tacit.privacy.plan import PrivacyPlan
 from tacit.privacy.statement import statement
 from tacit.privacy.wording import LANGUAGES, text
-from tacit.record.checkpoint import load_tensors, save_tensors
+from tacit.record.checkpoint import flush, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
@@ -85,6 +86,10 @@ class Guard:
         kept = folder / SECRET if folder is not None and plan.bands > 1 else None
         if kept is not None and saved is not None and not kept.is_file():
             raise StorageError(f"{kept} is gone, without which the noise of earlier rounds cannot be continued")
+        if saved is None:  # what another run left in the folder is neither this one's noise nor its sums
+            self.forget(MOST)
+            if kept is not None:
+                kept.unlink(missing_ok=True)
         self.source = NoiseSource(plan.level.insecure_seed, kept)
         self._turns = None if plan.sampling.gap is None else Turns(plan.sampling.gap)
         self._head = str(saved["head"]) if saved else ""
@@ -98,7 +103,8 @@ class Guard:
         self.epsilon: Callable[[int], float] = plan.most
         if not plan.at_once:
             self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
-        self._limits = self._budgets()
+        self._set_budget()
+        self._agreed = self._limits()
         self._require_budget()
 
     def seed(self, public: int) -> int:
@@ -184,6 +190,7 @@ class Guard:
             tensors = {"total": total, "clients": clients, "memory": memory}
             self._folder.mkdir(parents=True, exist_ok=True)
             save_tensors(self._path(round), tensors)
+            flush(self._folder)
         self._commit(entry, total)
         return total
 
@@ -192,7 +199,9 @@ class Guard:
         if self._folder is None or not self._path(round).is_file():
             return None
         tensors = load_tensors(self._path(round))
-        if set(tensors) != {"total", "clients", "memory"} or tensors["total"].dtype != torch.int64:
+        size = max(place.stop for place in self._clip.places.values())
+        whole = set(tensors) == {"total", "clients", "memory"} and tensors["total"].shape == (size,)
+        if not whole or tensors["total"].dtype != torch.int64:
             raise StorageError(f"{self._path(round)} holds no noised sum: remove it, and the round is charged anew")
         if self._account is not None:
             for entry in self._account.open_rounds(self.run):
@@ -226,20 +235,27 @@ class Guard:
         assert self._folder is not None
         return self._folder / f"{PREFIX}{round + 1:06d}.safetensors"
 
-    def _budgets(self) -> list[tuple[float, float]]:
-        """(epsilon, delta) of what all runs may spend: as this run was told, and as earlier ones were."""
+    def _set_budget(self) -> None:
+        """Lets the ledger keep the population's budget, where it is no higher than the one that it keeps."""
+        given = self.plan.level.population_budget
+        if given is None or self._account is None:
+            return
+        kept = self._account.limit()
+        if kept is None or (given <= kept[0] and self.plan.delta <= kept[1]):
+            self._account.set_limit(given, self.plan.delta)
+
+    def _limits(self) -> list[tuple[float, float]]:
+        """(epsilon, delta) of what all runs may spend: as this run was told, and as the ledger keeps it now."""
         if self._account is None:
             return []
         given, kept = self.plan.level.population_budget, self._account.limit()
-        if given is not None and (kept is None or (given <= kept[0] and self.plan.delta <= kept[1])):
-            self._account.set_limit(given, self.plan.delta)
         told = [] if given is None else [(given, self.plan.delta)]
         return told + ([] if kept is None else [kept])
 
     def _require_budget(self) -> None:
         """Refuses a run of which it is known beforehand that its population cannot afford it."""
         whole = charges([*self.before, *self.plan.charged(self.plan.rounds)])
-        for budget, delta in self._limits:
+        for budget, delta in self._agreed:
             if most(whole, delta, self.plan.level.adjacency) > budget:
                 self._refuse(self.before, budget, delta)
 
@@ -247,9 +263,10 @@ class Guard:
         """Called by the ledger with everything that is charged, this round included."""
         mine = dict(self.before)
         mine[self.plan.event] = mine.get(self.plan.event, 0) + (1 if self.plan.at_once else self.plan.rounds)
-        if all(count <= mine.get(event, 0) for event, count in all_charges):
+        limits = self._limits()
+        if limits == self._agreed and all(count <= mine.get(event, 0) for event, count in all_charges):
             return  # what was there when the run began, and its own rounds: looked at then
-        for budget, delta in self._limits:
+        for budget, delta in limits:
             if most(all_charges, delta, self.plan.level.adjacency) > budget:
                 self._refuse(all_charges, budget, delta)
 
@@ -273,7 +290,7 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
     level = federation.privacy
     if level is None:
         return None
-    population, clip = federation.population, federation.chain.stages[-1]
+    population, clip = federation.given, federation.chain.stages[-1]
     assert isinstance(clip, Clip)
     sampling = federation.selection.sampling(len(population))
     plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]))
@@ -309,3 +326,9 @@ def require_same(plan: PrivacyPlan, saved: Mapping[str, Any]) -> None:
             f"the run began with noise multiplier {saved['noise']!r} for {saved['rounds']} rounds, and this is "
             f"{plan.noise!r} for {plan.rounds}: resume it with the tacit and the settings that it began with"
         )
+
+
+def is_state(saved: object) -> bool:
+    """Whether it is what `Guard.state` gave, as read from a file."""
+    kinds = {"run": str, "head": str, "noise": float, "rounds": int}
+    return isinstance(saved, dict) and all(type(saved.get(name)) is kind for name, kind in kinds.items())

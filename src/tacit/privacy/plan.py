@@ -39,6 +39,8 @@ COARSEST = 10.0
 [Andrew21] section 3.1: that is the noise multiplier `expected / 10`, for one client moves the count by at most 1/2."""
 QUIETER = 10.0
 """The noise on the training loss, in units of its bound, is so many times that on the update."""
+LOUDEST = 1e9
+"""Largest noise multiplier of a release: beyond, draws in steps of the grid would leave the range of int64."""
 TIGHT = 1.05
 """A cap may cost at most this factor in epsilon."""
 UNLIKELY = 1e-6
@@ -112,14 +114,7 @@ class PrivacyPlan:
         if noise is None:
             assert level.epsilon is not None
             noise = noise_for(level.epsilon, lambda z: event_for(sampling, z), rounds, delta, adjacency)
-        if noise == inf:
-            raise NoiseRequired(
-                f"no noise makes {rounds} rounds cost epsilon {level.epsilon:g} at delta {delta:g}: "
-                "take fewer rounds or a larger epsilon"
-            )
-        plan = cls(level, sampling, rounds, noise, delta)
-        plan._check()
-        return plan
+        return cls(level, sampling, rounds, noise, delta)._checked()
 
     @classmethod
     def _of_turns(cls, level: UserLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:
@@ -131,17 +126,26 @@ class PrivacyPlan:
             assert level.epsilon is not None
             alone = noise_for(level.epsilon, Gaussian, 1, delta, level.adjacency)
             noise = alone * sensitivity(bands, rounds, sampling.gap)
-        plan = cls(level, sampling, rounds, noise, delta, bands)
-        plan._check()
-        return plan
+        return cls(level, sampling, rounds, noise, delta, bands)._checked()
 
-    def _check(self) -> None:
-        event, level = self.event, self.level
+    def _checked(self) -> PrivacyPlan:
+        level = self.level
+        if self.noise == inf:
+            raise NoiseRequired(
+                f"no noise makes {self.rounds} rounds cost epsilon {level.epsilon} at delta {self.delta:g}: "
+                "take fewer rounds or a larger epsilon"
+            )
+        event = self.event
         if level.clip_quantile is not None and self.noise >= self.sampling.size / COARSEST:
             raise AdaptiveClipTooNoisy(
                 f"with noise multiplier {self.noise:.3g} and {self.sampling.size:g} clients in a round, noise of "
                 f"expected / 20 on the count of reports would take the whole budget: leave clip_quantile out, or "
                 f"take more than {COARSEST * self.noise:.0f} clients"
+            )
+        if max(self.noises().values()) > LOUDEST:
+            raise PrivacyError(
+                f"noise of {max(self.noises().values()):.3g} times the clip norm does not fit into the integers that "
+                f"are summed: take a noise_multiplier of at most {LOUDEST / 100:g}, a larger epsilon or a larger cohort"
             )
         cost = self.most(self.rounds)
         if isinstance(event, Truncated):
@@ -158,6 +162,7 @@ class PrivacyPlan:
                 f"{self.rounds} rounds with noise_multiplier={self.noise:g} cost epsilon {cost:.4g}, and the run may "
                 f"spend {level.epsilon:g}: run {rounds} rounds, or leave noise_multiplier out so that it follows"
             )
+        return self
 
     @property
     def event(self) -> Event:

@@ -103,7 +103,7 @@ def twin_of(federation: Federation, plan: PrivacyPlan, canaries: int, audit: Aud
     """
     clients = len(federation.population)
     twin = copy.copy(federation)
-    twin.population = Joined(federation.population, canaries)
+    twin.given = twin.population = Joined(federation.population, canaries)
     twin.selection = joined(federation.selection, clients, canaries)
     twin.privacy = level_of(plan, clients + canaries, insecure)
     twin.audit = audit

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GAUSSIAN, BISR = "gaussian", "bisr"
 MECHANISMS = (GAUSSIAN, BISR)
+LEAST, MOST = 1e-100, 1e100
+"""Clip norms that leave room for a grid of numbers below them."""
 FEW = 100
 """Below so many clients the usual delta, n^-1.1, is no small number."""
 
@@ -104,6 +106,8 @@ class UserLevel:
                 f"clip is {self.clip!r}: without a finite norm that no report exceeds, noise of any size protects "
                 "nothing. Give the largest norm of an update that shall pass unchanged, clip=1.0, say"
             )
+        elif not LEAST <= self.clip <= MOST:  # type: ignore[operator]
+            yield ClippingRequired(f"clip is {self.clip!r}: give a norm from {LEAST:g} to {MOST:g}")
         if self.epsilon is None and self.noise_multiplier is None:
             yield NoiseRequired("there is no epsilon: say what the run may spend, epsilon=4.0, say")
         if self.epsilon is not None and not _positive(self.epsilon):

@@ -184,10 +184,12 @@ def _against(s: Statement, say: Say) -> Iterator[str]:
     )
     yield say(
         f"The server, and anyone else who sees who takes part: epsilon {_or(s['epsilon_against_server'], none)}, "
-        f"without credit for sampling, for a participant in at most {s['participations']:,} rounds. It is to add the "
-        "noise and not to look at single reports.",
+        f"without credit for sampling, for a participant in at most {s['participations']:,} rounds (that chance puts "
+        "any of them into more has a probability of at most 1e-6). It is to add the noise and not to look at single "
+        "reports.",
         f"服务器，以及其他知道谁参加了的人：epsilon {_or(s['epsilon_against_server'], none)}，不计抽样的好处，"
-        f"一个参与者最多参加 {s['participations']:,} 轮。服务器应当照实加噪声，且不查看单个上传内容。",
+        f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
+        "服务器应当照实加噪声，且不查看单个上传内容。",
     )
     yield say(
         "Other participants: as those who see the published models; of themselves they know when they took part.",
@@ -321,6 +323,10 @@ def _not_covered(s: Statement, say: Say) -> Iterator[str]:
     yield say(
         "The choice of hyper-parameters, where it was made by looking at private data in other runs.",
         "超参数的选择，如果它是在其他运行中看着私有数据作出的。",
+    )
+    yield say(
+        "What is said of the data themselves: counts and notes of a scenario; digests in checkpoints and the ledger.",
+        "对数据本身的说明：场景中的计数与备注，以及检查点和账本中的摘要。",
     )
     yield say(
         "Logs of the server and of participants, the lists of cohorts among them.",

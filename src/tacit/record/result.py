@@ -28,7 +28,9 @@ class DataFacts(_Model):
 
     source: str = Field(description="what the data are, in words")
     synthetic: bool = Field(description="true if the data come from a generator and no person made them")
-    fingerprint: str = Field(description="a digest of the clients' ids, numbers of examples and examples")
+    fingerprint: str = Field(
+        description="a digest of the clients' ids, numbers of examples and examples; empty in a private run"
+    )
     notes: list[str] = Field(description="what was done to the data on the way in, in sentences")
 
 

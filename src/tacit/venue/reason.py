@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from traceback import FrameSummary, extract_tb
 
@@ -26,14 +27,15 @@ def of_error(error: Exception) -> str:
     return f"its training raised {type(error).__name__}: {one_line(error)}{where}"
 
 
-def of_report(update: Tensor, loss: Tensor) -> str:
+def of_report(update: Tensor, loss: Tensor, moved: float) -> str:
     """What is wrong with a report that is not sound.
 
     Args:
-        update: the client's.
+        update: the client's, as its message has it.
         loss: its training loss.
+        moved: the norm of what its local steps changed; infinite where they left something absurd.
     """
-    norm = float(torch.linalg.vector_norm(update.double()))
+    norm = moved if isfinite(moved) else float(torch.linalg.vector_norm(update.double()))
     what = f"its update exploded (its norm is {norm:.2g})"
     if not bool(torch.isfinite(loss).all()):
         what = "its training loss is not finite"

@@ -304,7 +304,7 @@ class Worker:
             weights = torch.ones(len(kept))
         total = self._add(kept, weights)
         bad = torch.nonzero(~good).flatten().tolist()
-        set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k]) for k in bad)]
+        set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k], float(trained.moved[k])) for k in bad)]
         return BlockSum(total, clients[good.numpy()], set_aside, trained.seconds)
 
     def _sum_all(self, trained: _Trained, down: Parts) -> BlockSum:
@@ -323,10 +323,10 @@ class Worker:
             return weighted_sum(encoded, weights, self._into)[0]
         return integer_sum(encoded, None if self._into is None else self._into.view(torch.int64))
 
-    def _unsound(self, report: Tensor, client: int) -> SetAside:
+    def _unsound(self, report: Tensor, client: int, moved: float) -> SetAside:
         layout = self.work.layout
         update, loss = report[layout[layout.names[0]]], report[layout["loss"]]
-        return SetAside(self.work.population.ids[client], reason.of_report(update, loss))
+        return SetAside(self.work.population.ids[client], reason.of_report(update, loss, moved))
 
     def _farthest(self, x: Tensor, round: int) -> float:
         """How far a parameter may move in this round (see `EXPLODED`); looked up once a round."""
