@@ -23,6 +23,7 @@ from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
 from tacit.privacy.canaries import Audit
 from tacit.privacy.clip import clip_of
 from tacit.privacy.plan import report_parts, require_released
+from tacit.privacy.record_level import RecordLevel
 from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 from tacit.record.callback import Callback
@@ -51,6 +52,8 @@ class Federation:
         seed: of every draw: cohorts, batches, dropout. The same seed gives the same bits.
         workers: how many clients are trained at once; all cores when None. It changes no bit of the result.
         privacy: differential privacy of every client, `UserLevel(epsilon=4.0, clip=1.0)`; None gives no formal privacy.
+        record_privacy: differential privacy of every record of a client, `RecordLevel(epsilon=4.0, clip=1.0)`, from
+            everybody outside of that client; with `privacy` or alone.
         engine: "auto" takes the fastest engine that agrees with the eager one; or the name of one: "fused", "traced",
             "vmapped", "eager".
         device: "cpu", or an accelerator such as "cuda", where blocks of clients are trained at once (vmapped engine).
@@ -71,12 +74,13 @@ class Federation:
         seed: int = 0,
         workers: int | None = None,
         privacy: UserLevel | None = None,
+        record_privacy: RecordLevel | None = None,
         engine: str = "auto",
         device: str = "cpu",
         minimum: float = 0.5,
     ) -> None:
         self.task, self.algorithm, self.seed, self.minimum = task, algorithm, plain(seed), plain(minimum)
-        self.engine, self.device, self.privacy = engine, device, privacy
+        self.engine, self.device, self.privacy, self.record_privacy = engine, device, privacy, record_privacy
         self.audit: Audit | None = None
         self.selection: Selection = Everyone() if selection is None else selection
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
@@ -86,7 +90,8 @@ class Federation:
             first = self.population.examples(np.array([0]))
             self.task = task.settled(*first.of(0))
         if privacy is None:
-            self.chain = Chain.of(stages, LocalTraining.report_layout(self.task, algorithm))
+            layout = LocalTraining.report_layout(self.task, algorithm, loss=record_privacy is None)
+            self.chain = Chain.of(stages, layout)
         else:
             layout = LocalTraining.private_layout(self.task, algorithm, report_parts(privacy))
             expected = self.selection.sampling(len(population)).size
@@ -134,8 +139,9 @@ class Federation:
             rules = parts_in("until", [until] if offers(until, "done") else until, RULE, "[tacit.Patience()]", problems)
             hooks = parts_in("callbacks", callbacks, CALLBACK, "[tacit.Callback()]", problems)
             folder = beginning(checkpoint, resume, start, problems)
-        if self.privacy is not None:
-            require_released(self.privacy, rules)
+        for level in (self.privacy, self.record_privacy):
+            if level is not None:
+                require_released(level, rules)
         with _ALONE, torch.inference_mode(False), torch.enable_grad():
             evaluation = Evaluation(self.task, test) if test is not None else None
             loop = Loop(self, int(rounds), evaluation, int(evaluate_every), rules, with_progress(hooks, progress))

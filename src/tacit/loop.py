@@ -26,6 +26,7 @@ from tacit.population.population import Population
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
+from tacit.privacy.record_guard import RecordGuard, is_record_state, record_guard_of
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
 from tacit.record.checkpoint import Checkpoint
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from tacit.federation import Federation
 
 Row = dict[str, Any]
+UNSAID = "the checkpoint does not say what its run has spent: go on from an earlier one"
 
 
 class Loop:
@@ -69,6 +71,7 @@ class Loop:
             expected = federation.selection.sampling(clients).size
             self.public = Public(weight=expected, counted=expected)
         self.guard: Guard | None = None
+        self.records: RecordGuard | None = None
         self.server = Server(federation.task, federation.algorithm, federation.chain, clients, self.public)
         self.rows: list[Row] = []
         self.load = _examples_read(federation.algorithm, federation.population)
@@ -76,6 +79,7 @@ class Loop:
         self.block: int | None = None
         self.best = Best(rules)
         self.saved: Row | None = None
+        self.saved_records: Row | None = None
         self.ended_by: list[Stopping] = []
         self.reason = f"all {rounds} rounds are done"
 
@@ -86,6 +90,7 @@ class Loop:
         self.guard = guard_of(self.federation, self.rounds, folder, self.saved)
         if self.guard is not None:
             self.guard.bounds = self._bounds
+        self.records = record_guard_of(self.federation, self.rounds, folder, self.saved_records)
         choice = self._choose(engine)
         self.block = choice.block
         venue = self._open(choice)
@@ -99,8 +104,9 @@ class Loop:
             raise
         finally:
             venue.close()
-            if self.guard is not None:
-                self.guard.close()
+            for guard in (self.guard, self.records):
+                if guard is not None:
+                    guard.close()
             torch.set_rng_state(users_generator)
             with ExitStack() as ends:  # every callback is told, even if another fails
                 for callback in reversed(self.callbacks):
@@ -112,6 +118,8 @@ class Loop:
         facts |= {"ended": self.reason, "kept_round": kept.round}
         if self.guard is not None:
             facts["privacy"] = self.guard.statement(len(self.rows))
+        if self.records is not None:
+            facts["record_privacy"] = self.records.statement(len(self.rows))
         return Run(tensors, self.rows, facts, model)
 
     def _bounds(self) -> Sequence[Bound]:
@@ -122,7 +130,7 @@ class Loop:
 
     def _rounds(self, venue: Venue, saving: Saving) -> None:
         ended = self._ended(False)
-        if self.guard is not None and not self.rows:
+        if (self.guard is not None or self.records is not None) and not self.rows:
             self._save(saving)  # so that even the first round, once released, can be completed
         while not ended and len(self.rows) < self.rounds:
             round = len(self.rows)
@@ -137,11 +145,12 @@ class Loop:
                 self._save(saving)
 
     def _save(self, saving: Saving) -> None:
-        if self.guard is None:
-            saving.save(self._regular, self.server.tensors, self.best)
-        else:
-            saving.save(self._regular, self.server.tensors, self.best, privacy=self.guard.state())
-            self.guard.forget(len(self.rows))
+        guards = {"privacy": self.guard, "record_privacy": self.records}
+        states = {name: guard.state() for name, guard in guards.items() if guard is not None}
+        saving.save(self._regular, self.server.tensors, self.best, **states)
+        for guard in guards.values():
+            if guard is not None:
+                guard.released.forget(len(self.rows))
 
     def _round(self, venue: Venue, round: int) -> Row:
         """Select, broadcast, train and sum, step, evaluate, record."""
@@ -177,17 +186,13 @@ class Loop:
         """Select, train and sum. Returns the total, and how many clients were asked (on average, in a private run)."""
         guard = self.guard
         if guard is None:
-            cohort, total = self._sum(venue, down, round, self.federation.seed, watch)
-            self._require_enough(total, cohort, round)
-            return total, len(cohort.clients)
+            return self._of_records(venue, down, round, watch)
         assert self.public is not None
         memory, nobody = self.server.memory, np.empty(0, np.int64)
         found = guard.recovered(round)
         if found is not None:
-            if not memory.fits(found.clients.numpy(), found.memory):
-                raise StorageError(f"the stored sum of round {round + 1} is damaged: remove it, and it is charged anew")
-            memory.restore(found.clients.numpy(), found.memory)
-            return Total(found.total, nobody, []), self.public.counted
+            self._remember(found, round)
+            return Total(found["total"], nobody, []), self.public.counted
         entry = guard.reserve(round)
         seed, clients = guard.seed(self.federation.seed), len(self.federation.population)
         guard.take_turns(round, lambda at: self.federation.selection.draw(clients, seed, at).clients)
@@ -195,14 +200,43 @@ class Loop:
         self._require_some(total, cohort, round)
         remembering = total.counted if memory.size else nobody
         noised = guard.release(round, total.total, entry, torch.from_numpy(remembering), memory.staged(remembering))
+        if self.records is not None:
+            self.records.commit(noised)
         watch.lap("noise")
         return replace(total, total=noised), self.public.counted
+
+    def _of_records(self, venue: Venue, down: Tensor, round: int, watch: _Watch) -> tuple[Total, float]:
+        """The same without user-level privacy, where nothing is added to the sum."""
+        records, memory = self.records, self.server.memory
+        if records is not None:
+            like = dict.fromkeys(("total", "cohort", "counted", "clients", "memory"))
+            found = records.recovered(round, like)
+            if found is not None:
+                self._remember(found, round)
+                return Total(found["total"], found["counted"].numpy(), []), len(found["cohort"])
+        cohort, total = self._sum(venue, down, round, self.federation.seed, watch)
+        self._require_enough(total, cohort, round)
+        if records is not None:
+            remembering = total.counted if memory.size else np.empty(0, np.int64)
+            others = {"cohort": cohort.clients, "counted": total.counted, "clients": remembering}
+            tensors = {name: torch.from_numpy(positions) for name, positions in others.items()}
+            records.release(round, total.total, tensors | {"memory": memory.staged(remembering)})
+        return total, len(cohort.clients)
+
+    def _remember(self, found: Parts, round: int) -> None:
+        """Lets clients remember what they did before the run was cut off."""
+        clients, memory = found["clients"].numpy(), self.server.memory
+        if not memory.fits(clients, found["memory"]):
+            raise StorageError(f"the stored sum of round {round + 1} is damaged: remove it, and it is charged anew")
+        memory.restore(clients, found["memory"])
 
     def _sum(self, venue: Venue, down: Tensor, round: int, seed: int, watch: _Watch) -> tuple[Cohort, Total]:
         federation = self.federation
         cohort = federation.selection.draw(len(federation.population), seed, round)
         if self.guard is not None:
             self.guard.require_declared(cohort.sampling)
+        if self.records is not None:
+            self.records.reserve(round, cohort.clients)
         blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget, self.block)
         watch.lap("select")
         total = venue.sum(blocks, down, round)
@@ -239,9 +273,10 @@ class Loop:
             )
 
     def _row(self, round: int, total: Total, mean: Parts) -> Row:
-        return {
+        epsilon = {} if self.records is None else {"epsilon": self.records.epsilon()}
+        return epsilon | {
             "round": round + 1,
-            "loss": float(mean["loss"]),
+            "loss": float(mean["loss"]) if "loss" in mean else None,
             "clients": len(total.counted),
             "examples": int(float(mean["examples"] * mean["weight"]) + 0.5),
             "set_aside": len(total.set_aside),
@@ -293,7 +328,14 @@ class Loop:
         plain = engine == "eager"
         examples = population.examples(np.array([0])) if plain else sample(task, algorithm, population)
         return choose(
-            task, algorithm.solver, examples, algorithm.proximal, algorithm.memory(task.d) > 0, engine, device
+            task,
+            algorithm.solver,
+            examples,
+            algorithm.proximal,
+            algorithm.memory(task.d) > 0,
+            engine,
+            device,
+            None if federation.record_privacy is None else federation.record_privacy.clip,
         )
 
     def _open(self, choice: Choice) -> Venue:
@@ -310,6 +352,7 @@ class Loop:
             federation.seed,
             None if federation.privacy is None else federation.privacy.most_examples,
             None if federation.audit is None else federation.audit.plant,
+            None if self.records is None else self.records.records(federation.algorithm.solver),
         )
         workers = 1 if choice.alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():
@@ -318,7 +361,7 @@ class Loop:
 
     def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
         layout, _ = self.server.broadcast()
-        federation, private = self.federation, self.guard is not None
+        federation, private = self.federation, self.guard is not None or self.records is not None
         return {
             "seed": federation.seed,
             "algorithm": repr(federation.algorithm),
@@ -338,6 +381,7 @@ class Loop:
             "dtype": str(self.federation.task.dtype).removeprefix("torch."),
             "torch": torch.__version__,
             "privacy": None if self.guard is None else self.guard.statement(self.rounds, final=False),
+            "record_privacy": None if self.records is None else self.records.statement(self.rounds, final=False),
         }
 
     @cached_property
@@ -351,6 +395,7 @@ class Loop:
             selection=federation.selection,
             stages=federation.chain.stages,
             privacy=federation.privacy,
+            **({} if federation.record_privacy is None else {"record_privacy": federation.record_privacy}),
         )
 
     def restore(self, saved: Checkpoint) -> str:
@@ -366,7 +411,10 @@ class Loop:
         self.server.restore(saved.tensors)
         self.saved = saved.state.get("privacy")
         if self.federation.privacy is not None and not is_state(self.saved):
-            raise StorageError("the checkpoint does not say what its run has spent: go on from an earlier one")
+            raise StorageError(UNSAID)
+        self.saved_records = saved.state.get("record_privacy")
+        if self.federation.record_privacy is not None and not is_record_state(self.saved_records):
+            raise StorageError(UNSAID)
         self.rows = list(saved.state["rows"])
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))

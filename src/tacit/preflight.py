@@ -21,6 +21,7 @@ from tacit.learning.solver import problems_of
 from tacit.learning.task import Task
 from tacit.population.population import Population, some
 from tacit.privacy.plan import refusals
+from tacit.privacy.record_level import RecordLevel
 from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 
@@ -74,17 +75,42 @@ def check(federation: Federation, population: Population, stages: Sequence[Stage
     data.raise_if_any()
     if federation.privacy is not None:
         _check_privacy(federation, len(population), stages)
+    if federation.record_privacy is not None:
+        _check_records(federation, population)
 
 
 def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]) -> None:
     """Raises what does not go together with privacy: the error itself where it is one, else all of them in one."""
     level: Any = federation.privacy
+    if isinstance(level, RecordLevel):
+        raise UsageError("privacy is a RecordLevel: give it as record_privacy, which may stand beside privacy")
     if not isinstance(level, UserLevel):
         raise UsageError(f"privacy is {level!r}: give tacit.UserLevel(epsilon=4.0, clip=1.0), say")
     with torch.random.fork_rng(devices=()):
         found = list(refusals(level, federation.task, federation.algorithm, stages, clients))
     if not offers(federation.selection, "sampling"):
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
+    _raise_all(found)
+
+
+def _check_records(federation: Federation, population: Population) -> None:
+    """As `_check_privacy`, for the records of the clients."""
+    level: Any = federation.record_privacy
+    if not isinstance(level, RecordLevel):
+        raise UsageError(f"record_privacy is {level!r}: give tacit.RecordLevel(epsilon=4.0, clip=1.0), say")
+    first = population.cast(federation.task.dtype).examples(np.array([0]))
+    with torch.random.fork_rng(devices=()):
+        task = federation.task.settled(*first.of(0))
+    found = [*level.problems(int(population.sizes.min())), *level.clashes(task, federation.algorithm)]
+    if not offers(federation.selection, "sampling"):
+        found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
+    if federation.device != "cpu":
+        found.append(PrivacyError(f"device is {federation.device!r}: private steps run on the CPU, device='cpu'"))
+    _raise_all(found)
+
+
+def _raise_all(found: list[PrivacyError]) -> None:
+    """The error itself where it is one, else all of them in one."""
     if len(found) == 1:
         raise found[0]
     with Problems("the run cannot be private", PrivacyError) as problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba.core.caching import CompileResultCacheImpl
 
-from tacit.learning.jit import jit_cached
+from tacit.jit import jit_cached
 
 
 def test_where_no_folder_is_writable_a_function_is_compiled_all_the_same(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tacit.privacy.noise import CHUNK, NoiseSource, normal
+from tacit.privacy.noise import NoiseSource
 
 RARE = 1e-4
 """Probability with which one of these tests fails though all is well, about."""
@@ -52,9 +52,3 @@ def test_a_seed_for_tests_repeats_and_says_that_it_is_none():
     assert NoiseSource().secure
     assert (one.normal("update", 0, 9) == two.normal("update", 0, 9)).all()
     assert (one.normal("update", 1, 9) != two.normal("update", 2, 9)).all()
-
-
-def test_draws_do_not_depend_on_how_many_are_made_at_a_time():
-    key = bytes(range(32))
-    assert (normal(key, CHUNK + 5)[:CHUNK] == normal(key, CHUNK)).all()
-    assert np.isfinite(normal(key, CHUNK + 5)).all()

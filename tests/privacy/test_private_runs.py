@@ -19,6 +19,7 @@ from tacit.privacy.clip import Clip
 from tacit.privacy.event import Gaussian, Truncated
 from tacit.privacy.guard import Guard
 from tacit.privacy.ledger import Ledger
+from tacit.privacy.released import Released
 from tacit.selection.cohort import Cohort, Sampling
 
 STEPS = tacit.SGD(lr=0.3, batch_size=4, steps=4)
@@ -394,9 +395,7 @@ class Crash(BaseException):
 
 def crashing(monkeypatch, where, round):
     """Kills the run at a step of a round (from 0)."""
-    from tacit.privacy import guard as guards
-
-    names = {"reserved": (Guard, "reserve"), "drawn": (guards, "save_tensors"), "stored": (Guard, "_commit")}
+    names = {"reserved": (Guard, "reserve"), "drawn": (Released, "store"), "stored": (Guard, "_commit")}
     holder, name = names.get(where, (tacit.loop.Server, "step"))
     original, calls = getattr(holder, name), []
 

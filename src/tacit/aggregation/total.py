@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacit.learning.jit import Int, Real, jit, jit_cached, jit_summing
+from tacit.jit import Int, Real, jit, jit_cached, jit_summing
 
 NARROW, WIDE = 2048, 8192
 """Columns added at a time: their running sums stay in the first-level cache, or, for long reads, in the second."""

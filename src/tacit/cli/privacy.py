@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tacit.cli.attack import EXAMPLES as ATTACK_EXAMPLES
+from tacit.cli.attack import attack
 from tacit.cli.audit import EXAMPLES as AUDIT_EXAMPLES
 from tacit.cli.audit import audit
 from tacit.cli.options import Json, RunName
@@ -71,6 +73,7 @@ app = typer.Typer(
 
 app.command(epilog=SWEEP_EXAMPLES)(sweep)
 app.command(epilog=AUDIT_EXAMPLES)(audit)
+app.command(epilog=ATTACK_EXAMPLES)(attack)
 
 
 @app.command(epilog=EPSILON_EXAMPLES)

@@ -13,6 +13,7 @@ from torch import Tensor
 from tacit import keys
 from tacit.learning.shuffle import epochs
 from tacit.learning.solver import Solver, steps_for
+from tacit.secret_draws import SecretDraws
 
 Int = NDArray[np.int64]
 
@@ -97,3 +98,31 @@ def draw(
     order, cut = np.empty(visited.sum(), np.int64), np.empty(steps.sum() + 1, np.int64)
     epochs(keys.digests(seed, "batches", round, each=clients), examples.start, size, steps, batch, order, cut)
     return Batches(order, cut, np.concatenate([[0], np.cumsum(steps)]).astype(np.int64))
+
+
+COINS = 2**20
+"""Coins that are in memory at once."""
+
+
+def sampled(examples: Examples, rates: Sequence[float], steps: Sequence[int], draws: Sequence[SecretDraws]) -> Batches:
+    """Batches for private steps: each reads every example with the same probability, independently of all else.
+
+    Args:
+        examples: of K clients.
+        rates: (K,) that probability.
+        steps: (K,) how many each takes.
+        draws: (K,) where the coins come from; who knows them gets no protection from the sampling.
+    """
+    orders, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for k, (start, n) in enumerate(zip(examples.start.tolist(), examples.size.tolist(), strict=True)):
+        at_once = max(1, COINS // max(n, 1))
+        for first in range(0, steps[k], at_once):
+            count = min(at_once, steps[k] - first)
+            heads = np.ones((count, n), bool)
+            if rates[k] < 1:
+                heads = draws[k].uniform(count * n).reshape(count, n) < rates[k]
+            lengths.append(heads.sum(1))
+            orders.append(start + np.nonzero(heads)[1])
+    cut = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+    client = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
+    return Batches(np.concatenate(orders), cut, client)

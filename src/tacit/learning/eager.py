@@ -18,6 +18,7 @@ class EagerEngine:
 
     name = "eager"
     threads = False
+    private = False
 
     def __init__(self, task: Task, solver: Solver) -> None:
         self.task, self.solver = task, solver

@@ -1,4 +1,7 @@
-"""The engine ladder: the fastest engine that accepts a task and agrees with the eager one, by rule, never by timing."""
+"""The engine ladder: the fastest engine that accepts a task and agrees with the eager one, by rule, never by timing.
+
+Private steps have a ladder of their own, whose lowest rung takes one example at a time.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,13 @@ from tacit.learning.batches import Batches, Examples
 from tacit.learning.eager import EagerEngine
 from tacit.learning.probe import probe
 from tacit.learning.solver import Correction, Solver, lr_at
-from tacit.learning.step import Engine, LocalRun
+from tacit.learning.step import Engine, LocalRun, Perturbation
 from tacit.learning.task import Task
+from tacit.secret_draws import KEY, SecretDraws
 
-ENGINES = ("auto", "fused", "traced", "vmapped", "eager")
+ENGINES = ("auto", "fused", "traced", "ghost", "vmapped", "eager")
+PRIVATE = ("fused", "ghost", "vmapped", "eager")
+"""Engines that make steps private, fastest first."""
 TOLERANCE = {torch.float32: 5e-3, torch.float64: 1e-6}
 """Largest distance to the eager engine after a few steps, relative to how far it went (Euclidean norms).
 
@@ -29,6 +35,8 @@ rounding: a tolerance on single parameters would turn good engines away. A wrong
 """
 STEPS = 4
 """Steps of each client in the verification: full batches, then one tail."""
+FEW = 8
+"""Examples in a batch where private steps are verified: the eager engine takes one at a time."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ def choose(
     offset: bool,
     engine: str = "auto",
     device: str = "cpu",
+    clip: float | None = None,
 ) -> Choice:
     """Climbs the ladder.
 
@@ -87,6 +96,7 @@ def choose(
         offset: whether the algorithm adds a vector to the gradients.
         engine: "auto", or the name of the one engine to take (still verified).
         device: "cpu", or the accelerator on which the vmapped engine is tried first.
+        clip: what gradients of single examples are cut to, where steps are private; None where they are not.
 
     Raises:
         UsageError: the engine that was asked for does not accept the task, or disagrees with the eager one.
@@ -102,10 +112,11 @@ def choose(
             TacitWarning,
             stacklevel=2,
         )
-    for rung in _rungs(task, solver, sample, engine, device):
+    rungs = _rungs(task, solver, sample, engine, device) if clip is None else _private(task, solver, sample, engine)
+    for rung in rungs:
         name, reason, deviation = rung.choice.name, effects or rung.refuses(), 0.0
         if reason is None:
-            deviation = _deviation(rung, task, solver, sample, proximal, offset)
+            deviation = _deviation(rung, task, solver, sample, proximal, offset, clip)
             if deviation <= TOLERANCE[task.dtype]:
                 return replace(rung.choice, declined=declined, deviation=deviation)
             reason = f"it differs from the eager engine by {deviation:.1e} of the change that they make"
@@ -115,7 +126,17 @@ def choose(
         if rung.choice.device != "cpu":
             text = f"device={device!r} is not used, local steps run on the CPU: the {name} engine declined, {reason}"
             warnings.warn(text, TacitWarning, stacklevel=2)
-    return Choice("eager", lambda: EagerEngine(task, solver), declined=declined, alone=bool(effects))
+    return Choice("eager", lambda: _eager(task, solver, clip), declined=declined, alone=bool(effects))
+
+
+def _eager(task: Task, solver: Solver, clip: float | None) -> Engine:
+    """The truth that other engines are held against."""
+    if clip is None:
+        return EagerEngine(task, solver)
+    from tacit.learning.dp_sgd.alone import Alone
+    from tacit.learning.dp_sgd.engine import PrivateEngine
+
+    return PrivateEngine(task, solver, Alone)
 
 
 def _rungs(task: Task, solver: Solver, sample: Examples, engine: str, device: str) -> Iterator[Rung]:
@@ -142,12 +163,49 @@ def _rungs(task: Task, solver: Solver, sample: Examples, engine: str, device: st
         yield Rung(traced, lambda: TracedEngine.accepts(task, solver, sample))
 
 
-def _deviation(rung: Rung, task: Task, solver: Solver, sample: Examples, proximal: float, offset: bool) -> float:
+def _private(task: Task, solver: Solver, sample: Examples, engine: str) -> Iterator[Rung]:
+    """The engines for private steps above the eager one that are to be tried, fastest first."""
+    if engine not in ("auto", *PRIVATE):
+        raise UsageError(f"the {engine} engine makes no steps private: give one of {', '.join(PRIVATE)}, or 'auto'")
+    if engine in ("auto", "fused"):
+        from tacit.learning.fused.engine import FusedEngine
+
+        fused = Choice("fused", lambda: FusedEngine(task, solver), threads=True)
+        yield Rung(fused, lambda: FusedEngine.accepts(task, solver, sample))
+    from tacit.learning.dp_sgd.engine import PrivateEngine
+    from tacit.learning.dp_sgd.ghost import Ghost
+    from tacit.learning.dp_sgd.mapped import Mapped
+
+    for way, refuses in ((Ghost, lambda: Ghost.accepts(task)), (Mapped, lambda: None)):
+        if engine not in ("auto", way.name):
+            continue
+
+        def make(task: Task = task, way: type[Ghost] | type[Mapped] = way) -> Engine:
+            return PrivateEngine(task, solver, way)
+
+        yield Rung(Choice(way.name, make), refuses, make)
+
+
+def _deviation(
+    rung: Rung, task: Task, solver: Solver, sample: Examples, proximal: float, offset: bool, clip: float | None
+) -> float:
     """How far the engine is from the eager one; without dropout, where its masks are as good but not the same."""
-    deviation = verify(task, solver, rung.choice.make(), sample, proximal, offset)
+    deviation = _verified(task, solver, rung.choice.make(), sample, proximal, offset, clip)
     if deviation > TOLERANCE[task.dtype] and rung.quiet and (quiet := without_dropout(task)):
-        return verify(quiet, solver, rung.quiet(quiet), sample, proximal, offset)
+        return _verified(quiet, solver, rung.quiet(quiet), sample, proximal, offset, clip)
     return deviation
+
+
+def _verified(
+    task: Task, solver: Solver, engine: Engine, sample: Examples, proximal: float, offset: bool, clip: float | None
+) -> float:
+    """As `verify`; an engine of private steps that fails is infinitely far away."""
+    if clip is None:
+        return verify(task, solver, engine, sample, proximal, offset)
+    try:
+        return verify(task, solver, engine, sample, proximal, offset, clip)
+    except Exception:  # whatever torch.func, or a rule for a layer, does not follow
+        return float("inf")
 
 
 def without_dropout(task: Task) -> Task | None:
@@ -162,7 +220,15 @@ def without_dropout(task: Task) -> Task | None:
     return quiet if found else None
 
 
-def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proximal: float, offset: bool) -> float:
+def verify(
+    task: Task,
+    solver: Solver,
+    engine: Engine,
+    sample: Examples,
+    proximal: float,
+    offset: bool,
+    clip: float | None = None,
+) -> float:
     """Runs a few steps of the sample's clients on `engine` and on the eager one.
 
     Returns:
@@ -172,10 +238,12 @@ def verify(task: Task, solver: Solver, engine: Engine, sample: Examples, proxima
     count = len(sample.size)
     rng = torch.Generator().manual_seed(0)
     shift = torch.randn(count, task.d, generator=rng, dtype=task.dtype) * 0.01 if offset else None
-    job = LocalRun(
-        x, b, sample, _few_steps(solver, sample), Correction(proximal, shift), lr_at(solver, 0), tuple(range(count))
-    )
-    outcomes = [_outcome(e, job, task) for e in (EagerEngine(task, solver), engine)]
+    private = None
+    if clip is not None:  # without noise, in which differences would drown
+        private = Perturbation(clip, [0.0] * count, [1.0] * count, [SecretDraws(bytes(KEY))] * count)
+    batches = _few_steps(solver, sample, None if clip is None else FEW)
+    job = LocalRun(x, b, sample, batches, Correction(proximal, shift), lr_at(solver, 0), tuple(range(count)), private)
+    outcomes = [_outcome(e, job, task) for e in (_eager(task, solver, clip), engine)]
     worst = 0.0
     for truth, mine, start in zip(*outcomes, (0.0, b, 0.0), strict=True):
         if not truth.numel():
@@ -197,11 +265,16 @@ def _outcome(engine: Engine, job: LocalRun, task: Task) -> tuple[Tensor, Tensor,
     return update, buffers, loss
 
 
-def _few_steps(solver: Solver, sample: Examples) -> Batches:
-    """Up to `STEPS` batches of each client in row order, the last of them the client's tail where it has one."""
+def _few_steps(solver: Solver, sample: Examples, most: int | None = None) -> Batches:
+    """Up to `STEPS` batches of each client in row order, the last of them the client's tail where it has one.
+
+    Args:
+        solver, sample: as for `verify`.
+        most: examples in a batch; None leaves that to the solver.
+    """
     orders, lengths, counts = [], [], []
     for start, n in zip(sample.start.tolist(), sample.size.tolist(), strict=True):
-        size = min(solver.batch_size or n, n)
+        size = min(solver.batch_size or n, n, most or n)
         full, tail = min(n // size, STEPS - 1), n % size
         mine = [size] * full + ([tail] if tail else [])
         orders.append(start + np.arange(sum(mine), dtype=np.int64))

@@ -100,6 +100,7 @@ class VmappedEngine:
 
     name = "vmapped"
     threads = False
+    private = False
 
     def __init__(self, task: Task, solver: Solver, device: torch.device | str | None = None) -> None:
         self.task, self.solver = task, solver

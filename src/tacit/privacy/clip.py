@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.aggregation.stage import INTEGER, REAL
-from tacit.learning.jit import Int, Real, jit, jit_cached, jit_summing
+from tacit.jit import Int, Real, jit, jit_cached, jit_summing
 from tacit.learning.layout import Layout, Parts
 from tacit.privacy.bound import WITHIN, Adaptation, Bound
 from tacit.privacy.plan import bounds_of

@@ -58,8 +58,28 @@ class FixedSize:
     units: int
 
 
-Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize
-EVENTS: dict[str, type[Any]] = {event.kind: event for event in (Gaussian, PoissonSampled, Truncated, FixedSize)}
+@dataclass(frozen=True)
+class LocalSteps:
+    """The local steps of one client in one round, whose units are its records: each has its own Poisson sample.
+
+    Attributes:
+        steps: how many.
+    """
+
+    kind: ClassVar[str] = "steps"
+    noise: float
+    rate: float
+    steps: int
+
+    @property
+    def each(self) -> Gaussian | PoissonSampled:
+        """One of them."""
+        return Gaussian(self.noise) if self.rate >= 1 else PoissonSampled(self.noise, self.rate)
+
+
+Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize | LocalSteps
+KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, LocalSteps)
+EVENTS: dict[str, type[Any]] = {event.kind: event for event in KINDS}
 
 
 def named(event: Event) -> dict[str, Any]:
@@ -85,7 +105,9 @@ def event_of(values: Mapping[str, Any]) -> Event:
 
 def _makes_sense(event: Event) -> bool:
     good = is_number(event.noise) and event.noise > 0
-    if isinstance(event, PoissonSampled | Truncated):
+    if isinstance(event, LocalSteps):
+        good &= is_whole(event.steps, 1)
+    if isinstance(event, PoissonSampled | Truncated | LocalSteps):
         good &= is_number(event.rate) and isfinite(event.rate) and 0 < event.rate <= 1
     if isinstance(event, Truncated):
         good &= is_whole(event.units, 1) and is_whole(event.cap, 1)
@@ -99,9 +121,12 @@ Charges: TypeAlias = tuple[tuple[Event, int], ...]
 
 
 def charges(events: Iterable[Event | tuple[Event, int]]) -> Charges:
-    """Equal events together."""
+    """Equal events together, local steps one by one."""
     counts: Counter[Event] = Counter()
     for entry in events:
         event, count = entry if isinstance(entry, tuple) else (entry, 1)
+        if isinstance(event, LocalSteps):
+            count *= event.steps
+            event = event.each
         counts[event] += count
     return tuple(sorted(((e, n) for e, n in counts.items() if n), key=lambda pair: repr(pair[0])))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,32 +29,16 @@ from tacit.privacy.event import Charges, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.plan import PrivacyPlan
+from tacit.privacy.released import Released
 from tacit.privacy.statement import statement
 from tacit.privacy.wording import LANGUAGES, text
-from tacit.record.checkpoint import flush, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
     from tacit.selection.cohort import Sampling
 
-PREFIX = "released-"
 SECRET = "noise.key"
 """File of the secret of a run whose noise combines draws of several rounds."""
-
-
-@dataclass(frozen=True)
-class Released:
-    """A noised sum, with what the clients that are in it are to remember.
-
-    Attributes:
-        total: (m,) int64.
-        clients: (K,) positions of those whose memory changes.
-        memory: (K, s) theirs.
-    """
-
-    total: Tensor
-    clients: Tensor
-    memory: Tensor
 
 
 class Guard:
@@ -78,7 +62,8 @@ class Guard:
         saved: Mapping[str, Any] | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.plan, self._clip, self._account, self._folder = plan, clip, account, folder
+        self.plan, self._clip, self._account = plan, clip, account
+        self.released = Released(folder)
         self.bounds: Callable[[], Sequence[Bound]] = lambda: clip.bounds
         """Of the round that is to be released: they change where the clip norm adapts."""
         self.close = close
@@ -87,7 +72,7 @@ class Guard:
         if kept is not None and saved is not None and not kept.is_file():
             raise StorageError(f"{kept} is gone, without which the noise of earlier rounds cannot be continued")
         if saved is None:  # what another run left in the folder is neither this one's noise nor its sums
-            self.forget(MOST)
+            self.released.forget(MOST)
             if kept is not None:
                 kept.unlink(missing_ok=True)
         self.source = NoiseSource(plan.level.insecure_seed, kept)
@@ -186,37 +171,20 @@ class Guard:
             place, z = self._clip.places[bound.name], self.plan.noises()[bound.name]
             draws = self.source.normal(bound.name, round, place.stop - place.start, coefficients(self.plan.bands))
             total[place] += torch.from_numpy(np.rint(draws * (z * bound.norm / bound.grid)).astype(np.int64))
-        if self._folder is not None:
-            tensors = {"total": total, "clients": clients, "memory": memory}
-            self._folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(self._path(round), tensors)
-            flush(self._folder)
+        self.released.store(round, {"total": total, "clients": clients, "memory": memory})
         self._commit(entry, total)
         return total
 
-    def recovered(self, round: int) -> Released | None:
-        """The noised sum of `round`, where it was stored before the run was cut off; it is committed if it was not."""
-        if self._folder is None or not self._path(round).is_file():
-            return None
-        tensors = load_tensors(self._path(round))
+    def recovered(self, round: int) -> dict[str, Tensor] | None:
+        """What `release` stored of `round` before the run was cut off, committed if it was not; None if nothing."""
         size = max(place.stop for place in self._clip.places.values())
-        whole = set(tensors) == {"total", "clients", "memory"} and tensors["total"].shape == (size,)
-        if not whole or tensors["total"].dtype != torch.int64:
-            raise StorageError(f"{self._path(round)} holds no noised sum: remove it, and the round is charged anew")
-        if self._account is not None:
+        like = {"total": torch.empty(size, dtype=torch.int64), "clients": None, "memory": None}
+        found = self.released.load(round, like)
+        if found is not None and self._account is not None:
             for entry in self._account.open_rounds(self.run):
                 if entry.round == round:
-                    self._commit(entry, tensors["total"])
-        return Released(tensors["total"], tensors["clients"], tensors["memory"])
-
-    def forget(self, rounds: int) -> None:
-        """Removes the stored sums of the first `rounds` rounds: a checkpoint holds what follows from them."""
-        if self._folder is None:
-            return
-        for path in self._folder.glob(f"{PREFIX}*.safetensors"):
-            number = path.stem.removeprefix(PREFIX)
-            if number.isdigit() and int(number) <= rounds:
-                path.unlink(missing_ok=True)
+                    self._commit(entry, found["total"])
+        return found
 
     @property
     def digest(self) -> str:
@@ -230,10 +198,6 @@ class Guard:
             fingerprint = hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32]
             self._head = self._account.commit(entry, fingerprint).digest
             self._committed.add(entry.round)
-
-    def _path(self, round: int) -> Path:
-        assert self._folder is not None
-        return self._folder / f"{PREFIX}{round + 1:06d}.safetensors"
 
     def _set_budget(self) -> None:
         """Lets the ledger keep the population's budget, where it is no higher than the one that it keeps."""

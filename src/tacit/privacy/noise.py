@@ -11,17 +11,12 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tacit.errors import StorageError
-
-KEY = 32
-"""Bytes of a key."""
-CHUNK = 2**20
-"""Draws made at a time: 8 MiB of key stream."""
+from tacit.secret_draws import KEY, SecretDraws, key_of
 
 
 class NoiseSource:
@@ -61,37 +56,13 @@ class NoiseSource:
         if (purpose, round) in self._drawn:
             raise ValueError(f"the noise of round {round} for {purpose} was drawn before")
         self._drawn.add((purpose, round))
-        draws = coefficients[0] * normal(self._key(purpose, round), count)
-        for back in range(1, min(len(coefficients), round + 1)):
-            draws += coefficients[back] * normal(self._key(purpose, round - back), count)
+        draws = np.zeros(count)
+        for back in range(min(len(coefficients), round + 1)):
+            draws += coefficients[back] * SecretDraws(self._key(purpose, round - back)).normal(count)
         return draws
 
     def _key(self, purpose: str, round: int) -> bytes:
-        return hashlib.blake2b(f"{purpose}\x1f{round}".encode(), key=self._secret, digest_size=KEY).digest()
-
-
-def normal(key: bytes, count: int) -> NDArray[np.float64]:
-    """The first `count` standard normal draws of a key, (count,), by inversion of 64 random bits each.
-
-    One bit is the sign, 63 are the place in the tail: magnitudes reach 9.1, beyond which a true normal lies with
-    probability 1e-19.
-    """
-    from scipy.special import ndtri
-
-    stream, draws = _stream(key), np.empty(count)
-    for start in range(0, count, CHUNK):
-        part = draws[start : start + CHUNK]
-        bits = np.frombuffer(stream.update(bytes(8 * part.size)), dtype="<u8")
-        np.multiply((bits >> np.uint64(1)).astype(np.float64) + 0.5, 2.0**-64, out=part)
-        ndtri(part, out=part)  # of at most 1/2: negative
-        np.copysign(part, 0.5 - (bits & np.uint64(1)).astype(np.float64), out=part)
-    return draws
-
-
-def _stream(key: bytes) -> Any:
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-    return Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        return key_of(self._secret, purpose, round)
 
 
 def _kept(place: Path, fresh: bytes) -> bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage
     from tacit.algorithms.base import Algorithm
     from tacit.learning.task import Task
+    from tacit.privacy.record_level import RecordLevel
     from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Sampling
 
@@ -77,6 +78,18 @@ def refusals(
             f"the model's buffers {list(task.buffer_layout.names)} are computed from the clients' data in training and "
             "would be released: use GroupNorm or LayerNorm instead of BatchNorm"
         )
+
+
+def participations(sampling: Sampling, rounds: int) -> int:
+    """In how many of `rounds` rounds a client takes part at most, except with probability `UNLIKELY` for all."""
+    from scipy.stats import binom
+
+    if sampling.gap is not None:
+        return -(-rounds // sampling.gap)
+    rate = min(sampling.size / sampling.of, 1.0)
+    if sampling.kind not in ("poisson", "uniform") or rate == 1.0:
+        return rounds
+    return min(int(binom.isf(UNLIKELY / sampling.of, rounds, rate)), rounds)
 
 
 @dataclass(frozen=True)
@@ -201,14 +214,7 @@ class PrivacyPlan:
 
     def participations(self, rounds: int) -> int:
         """In how many of `rounds` rounds a client takes part at most, except with probability `UNLIKELY` for all."""
-        from scipy.stats import binom
-
-        if self.sampling.gap is not None:
-            return -(-rounds // self.sampling.gap)
-        rate = min(self.sampling.size / self.sampling.of, 1.0)
-        if self.sampling.kind not in ("poisson", "uniform") or rate == 1.0:
-            return rounds
-        return min(int(binom.isf(UNLIKELY / self.sampling.of, rounds, rate)), rounds)
+        return participations(self.sampling, rounds)
 
     def against_server(self, rounds: int) -> Spent:
         """What those learn who know the cohorts, of the client that takes part most often: no credit for sampling."""
@@ -245,21 +251,23 @@ def report_parts(level: UserLevel) -> tuple[str, ...]:
     return (*((LOSS,) if level.loss_bound is not None else ()), *((WITHIN,) if level.clip_quantile is not None else ()))
 
 
-def require_released(level: UserLevel, rules: Sequence[Stopping]) -> None:
+def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) -> None:
     """Holds stopping rules against what a run releases: how long it runs is seen by everybody.
 
     Raises:
         UnregisteredRelease: a rule looks at something that is hidden, or measured on data that are not public.
     """
     for metric in (getattr(rule, "metric", None) for rule in rules):
-        if metric == LOSS and level.loss_bound is None:
+        if metric == LOSS and not isinstance(level, UserLevel):
+            raise UnregisteredRelease("a stopping rule looks at the training loss, which is hidden: leave the rule out")
+        if metric == LOSS and isinstance(level, UserLevel) and level.loss_bound is None:
             raise UnregisteredRelease(
                 "a stopping rule looks at the training loss, which is hidden: release it, UserLevel(loss_bound=10.0)"
             )
         if str(metric).startswith("test_") and not level.public_evaluation:
             raise UnregisteredRelease(
                 f"a stopping rule looks at {metric}: if those data are of the people in the population, when the run "
-                "ends tells of them. Measure on public data and say so, UserLevel(public_evaluation=True), or leave "
+                "ends tells of them. Measure on public data and say so, public_evaluation=True, or leave "
                 "the rule out"
             )
 

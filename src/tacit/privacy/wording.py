@@ -56,10 +56,10 @@ def text(statement: Statement, language: str = "en") -> str:
         UsageError: there is no such language.
         DamagedFile: something is missing in the statement, or is not of its kind; all of it.
     """
-    say = _chooser(language)
+    say = chooser(language)
     _check(statement)
     parts = [
-        (say("Privacy of this run", "本次运行的隐私声明"), [_label(statement, say)]),
+        (say("Privacy of this run", "本次运行的隐私声明"), [label(statement, say)]),
         (say("What is protected", "保护什么"), _protected(statement, say)),
         (say("What is claimed", "承诺"), _claim(statement, say)),
         (say("Against whom", "防范谁"), _against(statement, say)),
@@ -76,7 +76,7 @@ def text(statement: Statement, language: str = "en") -> str:
 
 def no_privacy(language: str = "en") -> str:
     """What is to be said of a run without differential privacy."""
-    return _chooser(language)(
+    return chooser(language)(
         "This run gives no formal privacy: nothing bounds what its model tells of one participant. That data stay with "
         "their owners, and that reports are summed, is no such bound.",
         "本次运行不提供形式化的隐私保护：模型会透露某个参与者多少信息，没有任何界限。数据留在本地、上传内容只求和，"
@@ -84,7 +84,12 @@ def no_privacy(language: str = "en") -> str:
     )
 
 
-def _chooser(language: str) -> Say:
+def chooser(language: str) -> Say:
+    """What chooses between the two texts.
+
+    Raises:
+        UsageError: there is no such language.
+    """
     if language not in LANGUAGES:
         raise UsageError(f"language is {language!r}: give {' or '.join(LANGUAGES)}")
     return (lambda en, zh: en) if language == "en" else (lambda en, zh: zh)
@@ -115,7 +120,8 @@ def _is_of(kind: str, value: object) -> bool:
     return isinstance(value, {"text": str, "table": Mapping, "list": list, "truth": bool}[kind])
 
 
-def _label(s: Statement, say: Say) -> str:
+def label(s: Statement, say: Say) -> str:
+    """The strength of a claim, in a line."""
     labels = {
         "strong": say("STRONG: epsilon of at most 1", "强：epsilon 不超过 1"),
         "reasonable": say("REASONABLE: epsilon above 1, of at most 10", "合理：epsilon 大于 1、不超过 10"),
@@ -164,11 +170,11 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
     }.get(str(s["adjacency"]), say("Adding zeros instead of one participant's data", "用零代替一个参与者的数据"))
     if s["epsilon"] is None:
         yield say(
-            f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {_or(s['factor'], 'none')}.",
-            f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{_or(s['factor'], '无')}。",
+            f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {told(s['factor'], 'none')}.",
+            f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{told(s['factor'], '无')}。",
         )
         return
-    factor = _or(s["factor"], say("beyond all numbers", "大到无法表示"))
+    factor = told(s["factor"], say("beyond all numbers", "大到无法表示"))
     yield say(
         f"{changed} changes the probability of any published outcome by a factor of at most e^{s['epsilon']:.4g} "
         f"({factor}), except with probability {s['delta']:.3g}.",
@@ -179,15 +185,15 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
 def _against(s: Statement, say: Say) -> Iterator[str]:
     none = say("no finite bound", "没有有限的界")
     yield say(
-        f"Whoever sees the published models, all of them, and not who took part: epsilon {_or(s['epsilon'], none)}.",
-        f"看到全部公开模型、但不知道谁参加了的人：epsilon {_or(s['epsilon'], none)}。",
+        f"Whoever sees the published models, all of them, and not who took part: epsilon {told(s['epsilon'], none)}.",
+        f"看到全部公开模型、但不知道谁参加了的人：epsilon {told(s['epsilon'], none)}。",
     )
     yield say(
-        f"The server, and anyone else who sees who takes part: epsilon {_or(s['epsilon_against_server'], none)}, "
+        f"The server, and anyone else who sees who takes part: epsilon {told(s['epsilon_against_server'], none)}, "
         f"without credit for sampling, for a participant in at most {s['participations']:,} rounds (that chance puts "
         "any of them into more has a probability of at most 1e-6). It is to add the noise and not to look at single "
         "reports.",
-        f"服务器，以及其他知道谁参加了的人：epsilon {_or(s['epsilon_against_server'], none)}，不计抽样的好处，"
+        f"服务器，以及其他知道谁参加了的人：epsilon {told(s['epsilon_against_server'], none)}，不计抽样的好处，"
         f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
         "服务器应当照实加噪声，且不查看单个上传内容。",
     )
@@ -248,22 +254,22 @@ def _sampling(sampling: Mapping[str, Any], say: Say) -> str:
     rate, cap = sampling.get("rate"), sampling.get("cap")
     kinds = {
         "poisson": say(
-            f"each of {of} by a coin of its own with probability {_or(rate, '?')}, {_or(size, '?')} on average; of "
+            f"each of {of} by a coin of its own with probability {told(rate, '?')}, {told(size, '?')} on average; of "
             f"more than {cap}, so many are kept at random",
-            f"{of} 个参与者各自以概率 {_or(rate, '?')} 独立抽中，平均 {_or(size, '?')} 个；"
+            f"{of} 个参与者各自以概率 {told(rate, '?')} 独立抽中，平均 {told(size, '?')} 个；"
             f"超过 {cap} 个时随机保留这么多",
         ),
         "uniform": say(
-            f"{_or(size, '?')} of {of}, at random without replacement",
-            f"从 {of} 个中不放回地随机抽 {_or(size, '?')} 个",
+            f"{told(size, '?')} of {of}, at random without replacement",
+            f"从 {of} 个中不放回地随机抽 {told(size, '?')} 个",
         ),
         "separated": say(
-            f"{_or(size, '?')} of {of} in turns, each at least {sampling.get('gap')} rounds apart, without "
+            f"{told(size, '?')} of {of} in turns, each at least {sampling.get('gap')} rounds apart, without "
             "credit for chance",
-            f"{of} 个参与者轮流参加，每轮 {_or(size, '?')} 个，同一个参与者两次参加至少相隔 {sampling.get('gap')} 轮，"
+            f"{of} 个参与者轮流参加，每轮 {told(size, '?')} 个，同一个参与者两次参加至少相隔 {sampling.get('gap')} 轮，"
             "不计随机抽样的好处",
         ),
-        "everyone": say(f"all {of} in every round ({_or(size, '?')})", f"每轮全部 {of} 个（{_or(size, '?')}）"),
+        "everyone": say(f"all {of} in every round ({told(size, '?')})", f"每轮全部 {of} 个（{told(size, '?')}）"),
     }
     how = kinds.get(str(kind), str(dict(sampling)))
     known = {"kind", "size", "of", *{"poisson": ("rate", "cap"), "separated": ("gap",)}.get(str(kind), ())}
@@ -277,9 +283,9 @@ def _sampling(sampling: Mapping[str, Any], say: Say) -> str:
 def _accounting(s: Statement, say: Say) -> Iterator[str]:
     none = say("no bound", "无界")
     yield say(
-        f"By privacy loss distributions epsilon is {_or(s['epsilon_pld'], none)}, by Renyi divergences "
-        f"{_or(s['epsilon_rdp'], none)} (a second opinion); {s['accountant']}.",
-        f"按隐私损失分布，epsilon 为 {_or(s['epsilon_pld'], none)}；按 Rényi 散度为 {_or(s['epsilon_rdp'], none)}"
+        f"By privacy loss distributions epsilon is {told(s['epsilon_pld'], none)}, by Renyi divergences "
+        f"{told(s['epsilon_rdp'], none)} (a second opinion); {s['accountant']}.",
+        f"按隐私损失分布，epsilon 为 {told(s['epsilon_pld'], none)}；按 Rényi 散度为 {told(s['epsilon_rdp'], none)}"
         f"（用作核对）；{s['accountant']}。",
     )
 
@@ -290,13 +296,13 @@ def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
             "The data are synthetic: they are nobody's, and no ledger is kept of them.",
             "数据是合成的，不属于任何人，因此不记账。",
         )
-    total = _or(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
+    total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(
         f"Earlier runs on this population released {s['earlier_rounds']:,} rounds; with this run, epsilon in "
         f"all: {total}.",
         f"此前对同一群体的运行发布了 {s['earlier_rounds']:,} 轮；连同本次，epsilon 合计：{total}。",
     )
-    budget = _or(s["population_budget"], say("none was set", "未设定"))
+    budget = told(s["population_budget"], say("none was set", "未设定"))
     yield say(f"Budget of the population over all runs: {budget}.", f"该群体历次运行的总预算：{budget}。")
 
 
@@ -305,17 +311,7 @@ def _not_covered(s: Statement, say: Say) -> Iterator[str]:
         "A person with several devices or accounts: protected is each client, not the person behind several.",
         "拥有多台设备或多个账号的人：保护的是每个客户端，而不是其背后的同一个人。",
     )
-    if s["public_evaluation"]:
-        yield say(
-            "Evaluation: the user said that its data are public; measures on them tell nothing of participants.",
-            "评估：用户声明评估数据是公开的；在其上得到的指标不透露参与者的任何信息。",
-        )
-    else:
-        yield say(
-            "Evaluation: measures after rounds are exact, and no claim covers them, for their data were not said to be "
-            "public.",
-            "评估：各轮之后的指标是精确值、未加噪声；评估数据未被声明为公开，因此不在承诺之内。",
-        )
+    yield evaluation(s, say)
     yield say(
         "When rounds took place and how long they took, network traffic, and other side channels.",
         "各轮的时间与时长、网络流量以及其他旁路信息。",
@@ -338,7 +334,21 @@ def _not_covered(s: Statement, say: Say) -> Iterator[str]:
     )
 
 
-def _or(number: Any, nothing: str) -> str:
+def evaluation(s: Statement, say: Say) -> str:
+    """What holds of measures, by whose data they are made on."""
+    if s["public_evaluation"]:
+        return say(
+            "Evaluation: the user said that its data are public; measures on them tell nothing of participants.",
+            "评估：用户声明评估数据是公开的；在其上得到的指标不透露参与者的任何信息。",
+        )
+    return say(
+        "Evaluation: measures after rounds are exact, and no claim covers them, for their data were not said to be "
+        "public.",
+        "评估：各轮之后的指标是精确值、未加噪声；评估数据未被声明为公开，因此不在承诺之内。",
+    )
+
+
+def told(number: Any, nothing: str) -> str:
     """A number, or what to say where there is none."""
     if number is None:
         return nothing

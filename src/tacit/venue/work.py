@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from tacit.population.population import Population, some
 from tacit.venue import reason
 from tacit.venue.block import Block
 from tacit.venue.memory import ClientMemory
+
+if TYPE_CHECKING:
+    from tacit.privacy.record_guard import Records
 
 Int = NDArray[np.int64]
 
@@ -99,6 +102,7 @@ class LocalTraining:
         make_engine: makes one engine for each worker.
         most_examples: a client counts by at most so many of its examples, and at most 1; None for as the method says.
         plant: writes into the updates (K, d) of the clients (K,) that are canaries of an audit; None without one.
+        records: makes the local steps private, record by record; None where they are not.
     """
 
     task: Task
@@ -111,6 +115,7 @@ class LocalTraining:
     seed: int
     most_examples: int | None = None
     plant: Callable[[Int, Tensor], None] | None = None
+    records: Records | None = None
 
     @property
     def layout(self) -> Layout:
@@ -118,12 +123,12 @@ class LocalTraining:
         return self.chain.layouts[0]
 
     @staticmethod
-    def report_layout(task: Task, algorithm: Algorithm) -> Layout:
-        """The layout of a report before the stages."""
+    def report_layout(task: Task, algorithm: Algorithm, loss: bool = True) -> Layout:
+        """The layout of a report before the stages, with the training loss or without."""
         layout = algorithm.parts(task.d)
         if task.buffer_layout.size:
             layout = layout.extend("buffers", (task.buffer_layout.size,))
-        return layout.extend("loss").extend("examples").extend("weight")
+        return (layout.extend("loss") if loss else layout).extend("examples").extend("weight")
 
     @staticmethod
     def private_layout(task: Task, algorithm: Algorithm, more: Sequence[str]) -> Layout:
@@ -246,7 +251,10 @@ class Worker:
         work, clients = self.work, block.clients
         names = [work.population.ids[c] for c in clients]
         budget = None if block.budget is None else block.budget.tolist()
-        batches = batching.draw(work.algorithm.solver, examples, names, work.seed, round, budget)
+        if work.records is None:
+            batches = batching.draw(work.algorithm.solver, examples, names, work.seed, round, budget)
+        else:
+            batches = work.records.batches(clients, names, examples, round, budget)
         memory = work.memory.load(clients)
         job = LocalRun(
             x=down["x"],
@@ -256,6 +264,7 @@ class Worker:
             correction=work.algorithm.correction(down, memory),
             lr=lr_at(work.algorithm.solver, round),
             seeds=keys.torch_seeds(work.seed, "model", round, each=names),
+            perturbation=None if work.records is None else work.records.perturbation(clients, names, round),
         )
         return self._report(reports, clients, job, down, memory)
 
@@ -325,7 +334,8 @@ class Worker:
 
     def _unsound(self, report: Tensor, client: int, moved: float) -> SetAside:
         layout = self.work.layout
-        update, loss = report[layout[layout.names[0]]], report[layout["loss"]]
+        update = report[layout[layout.names[0]]]
+        loss = report[layout["loss"]] if "loss" in layout else update.new_zeros(())
         return SetAside(self.work.population.ids[client], reason.of_report(update, loss, moved))
 
     def _farthest(self, x: Tensor, round: int) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from tacit.jit import Real, jit, jit_contracting
 from tacit.learning.fused.chain import Activation
-from tacit.learning.jit import Real, jit, jit_contracting
 
 IDENTITY, RELU, LEAKY_RELU = int(Activation.IDENTITY), int(Activation.RELU), int(Activation.LEAKY_RELU)
 TANH, SIGMOID, SILU = int(Activation.TANH), int(Activation.SIGMOID), int(Activation.SILU)

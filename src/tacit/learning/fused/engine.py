@@ -14,7 +14,7 @@ from tacit.learning.batches import Examples
 from tacit.learning.fused.chain import Activation, Criterion, Refused
 from tacit.learning.fused.recognise import recognise
 from tacit.learning.solver import SGD, Adam, Solver
-from tacit.learning.step import LocalRun
+from tacit.learning.step import LocalRun, Perturbation
 from tacit.learning.task import Task
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LANES = 16
 """Places in the workspace are multiples of it, so that every matrix starts on a cache line."""
 LARGEST = 2**31 - 1
+NOISE = 2**17
+"""Draws of noise that are made at a time, a megabyte: what a core's cache holds beside a model."""
 UNDERIVED = (Activation.IDENTITY, Activation.RELU)
 
 
@@ -48,6 +50,7 @@ class FusedEngine:
 
     name = "fused"
     threads = True
+    private = True
 
     def __init__(self, task: Task, solver: Solver) -> None:
         reason = self.accepts(task, solver)
@@ -56,6 +59,7 @@ class FusedEngine:
         self.task, self.solver, self.chain = task, solver, recognise(task)
         self.dtype = np.dtype(np.float32 if task.dtype == torch.float32 else np.float64)
         self._batch = 0
+        self._places: NDArray[np.int64]
         self._net: Net
         self._space: Space
 
@@ -113,18 +117,41 @@ class FusedEngine:
         self._reserve(int(job.batches.lengths.max(initial=1)))
         losses, moved = np.zeros(len(loss)), np.zeros(len(loss))
         with blas.one_thread():
-            row = kernel.compiled()(
-                self._net, self._rule(job), self._space, self._data(job), self._block(job, update), losses, moved
-            )
-        if row >= 0:
-            start, size, classes = job.examples.start, job.examples.size, self.chain.layers[-1].outputs
-            owner = int(np.flatnonzero((start <= row) & (row < start + size))[0])
-            raise DataError(
-                f"its example {row - int(start[owner])} has the class label {int(job.examples.y[row])}: the model has "
-                f"{classes} outputs, so number the classes 0 to {classes - 1}"
-            )
+            if job.perturbation is not None:
+                self._run_private(job, job.perturbation, update, moved)
+            else:
+                block = self._block(job, update)
+                row = kernel.compiled()(self._net, self._rule(job), self._space, self._data(job), block, losses, moved)
+                if row >= 0:
+                    raise self._strange(row, job)
         loss.copy_(torch.from_numpy(losses))
         return torch.from_numpy(moved)
+
+    def _run_private(self, job: LocalRun, steps: Perturbation, update: Tensor, moved: NDArray[np.float64]) -> None:
+        """Client after client, as many steps at a time as there is room for their noise."""
+        from tacit.learning.fused import private
+
+        rule, data, block, d = self._rule(job), self._data(job), self._block(job, update), self.task.d
+        train, at_once = private.compiled(), max(1, NOISE // d)
+        squares = np.zeros(self._batch)
+        for k, count in enumerate(job.batches.steps.tolist()):
+            for first in range(0, count, at_once):
+                last = min(first + at_once, count)
+                noise = steps.draws[k].normal((last - first) * d)
+                scale, expected = steps.noise[k] * steps.clip, float(steps.expected[k])
+                how = private.Private(steps.norm, scale, expected, noise, self._places, squares)
+                moved[k] = train(self._net, rule, self._space, data, block, how, k, first, last)
+                if moved[k] < 0:
+                    raise self._strange(int(-moved[k] - 1), job)
+
+    def _strange(self, row: int, job: LocalRun) -> DataError:
+        """What to say of an example whose label is no class."""
+        start, size, classes = job.examples.start, job.examples.size, self.chain.layers[-1].outputs
+        owner = int(np.flatnonzero((start <= row) & (row < start + size))[0])
+        return DataError(
+            f"its example {row - int(start[owner])} has the class label {int(job.examples.y[row])}: the model has "
+            f"{classes} outputs, so number the classes 0 to {classes - 1}"
+        )
 
     def _check_shapes(self, job: LocalRun, update: Tensor, loss: Tensor) -> None:
         """Compiled code writes where it is told to, so what it is told is checked."""
@@ -156,6 +183,8 @@ class FusedEngine:
             bias = -1 if layer.bias is None else places[layer.bias].start
             row[:] = layer.inputs, layer.outputs, places[layer.weight].start, bias, layer.activation, value, slope
         widest = max(max(layer.inputs, layer.outputs) for layer in chain.layers)
+        flows = [_up(batch * layer.outputs) for layer in chain.layers]
+        self._places = np.cumsum([0, *flows[:-1]]).astype(np.int64)
         slots = self.solver.slots()
         self._net = kernel.Net(
             found.sgemm if self.dtype == np.float32 else found.dgemm,
@@ -167,7 +196,7 @@ class FusedEngine:
         )
         self._space = kernel.Space(
             rows=_aligned(end, self.dtype),
-            near=_aligned(batch * widest, self.dtype),
+            near=_aligned(max(batch * widest, sum(flows)), self.dtype),
             far=_aligned(batch * widest, self.dtype),
             g=_aligned(max(places.sizes), self.dtype),
             m=_aligned(self.task.d if slots > 0 else 0, self.dtype),

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tacit.jit import Int, Real, jit, jit_cached, jit_summing
 from tacit.learning.fused.activation import activate, add_bias, chain_rule
 from tacit.learning.fused.loss import IGNORED, differentiate
 from tacit.learning.fused.product import input_gradient, outputs, weight_gradient
 from tacit.learning.fused.update import MOMENTUM, PLAIN, Rule, descend, pull
-from tacit.learning.jit import Int, Real, jit, jit_cached, jit_summing
 
 INPUTS, OUTPUTS, WEIGHT, BIAS, ACTIVATION, VALUE, SLOPE = range(7)
 
@@ -48,7 +48,7 @@ class Space(NamedTuple):
 
     Attributes:
         rows: batch, values and slopes of all layers.
-        near, far: gradients of a layer's outputs, in turns.
+        near, far: gradients of a layer's outputs, in turns; where steps are private, `near` has room for all layers'.
         g: gradient of the largest tensor.
         m, v: (d,) the solver's state, or empty.
     """
@@ -97,20 +97,22 @@ class Block(NamedTuple):
 
 
 @jit
-def _copy(source: Real, into: Real) -> None:
+def copy(source: Real, into: Real) -> None:
+    """`into <- source`."""
     # Numba takes seconds to compile the assignment of a slice, and none for a loop.
     for i in range(into.size):
         into[i] = source[i]
 
 
 @jit
-def _clear(vector: Real) -> None:
+def clear(vector: Real) -> None:
+    """Zeros."""
     for i in range(vector.size):
         vector[i] = 0
 
 
 @jit_summing
-def _leave(x: Real, y: Real) -> float:
+def leave(x: Real, y: Real) -> float:
     """Leaves in `y`, while it is in the cache, its distance from `x`; returns the Euclidean norm of that."""
     moved: float = y.dtype.type(0)
     for i in range(x.size):
@@ -120,7 +122,7 @@ def _leave(x: Real, y: Real) -> float:
 
 
 @jit
-def _forward(net: Net, space: Space, y: Real, batch: int) -> int:
+def forward(net: Net, space: Space, y: Real, batch: int) -> int:
     """Values and slopes of every layer; returns where the last layer's outputs are."""
     source = 0
     for index in range(net.layers.shape[0]):
@@ -137,7 +139,7 @@ def _forward(net: Net, space: Space, y: Real, batch: int) -> int:
 
 
 @jit
-def _part(vector: Real, start: int, size: int) -> Real:
+def part(vector: Real, start: int, size: int) -> Real:
     """A slice of a (d,) vector, or of an empty one."""
     return vector[start : start + size] if vector.size else vector
 
@@ -152,7 +154,7 @@ def _step_bias(rule: Rule, step: int, dz: Real, w: Real, x: Real, offset: Real, 
             g[j] *= rule.beta1
     else:
         g = g[:n]
-        _clear(g)
+        clear(g)
     for start in range(0, dz.size, n):
         row = dz[start : start + n]
         for j in range(n):
@@ -168,7 +170,7 @@ def _step_weight(
     """One step of a weight, whose gradient is `dz^T a`."""
     n_in, n_out, at = layer[INPUTS], layer[OUTPUTS], layer[WEIGHT]
     size = n_in * n_out
-    w, x, pushed = y[at : at + size], origin[at : at + size], _part(offset, at, size)
+    w, x, pushed = y[at : at + size], origin[at : at + size], part(offset, at, size)
     if rule.kind == PLAIN:
         keep = 1.0 - rule.lr * rule.decay
         if rule.proximal != 0.0 or offset.size:
@@ -176,7 +178,7 @@ def _step_weight(
             keep = 1.0
         weight_gradient(net.routine, net.tiled, -rule.lr, dz, 0, a, ia, keep, w, 0, batch, n_in, n_out)
         return
-    m, v = _part(m, at, size), _part(v, at, size)
+    m, v = part(m, at, size), part(v, at, size)
     g, keep = (m, rule.beta1) if rule.kind == MOMENTUM else (g[:size], 0.0)
     weight_gradient(net.routine, net.tiled, 1.0, dz, 0, a, ia, keep, g, 0, batch, n_in, n_out)
     descend(rule, step, g, w, x, pushed, m, v)
@@ -196,7 +198,7 @@ def _backward(net: Net, rule: Rule, step: int, space: Space, batch: int, x: Real
             source = net.layers[index - 1, VALUE]
             input_gradient(net.routine, net.tiled, y, layer[WEIGHT], dz, 0, far, 0, batch, n_in, n_out)
         if at >= 0:
-            pushed, m, v = _part(offset, at, n_out), _part(space.m, at, n_out), _part(space.v, at, n_out)
+            pushed, m, v = part(offset, at, n_out), part(space.m, at, n_out), part(space.v, at, n_out)
             _step_bias(rule, step, dz, y[at : at + n_out], x[at : at + n_out], pushed, space.g, m, v)
         _step_weight(net, rule, step, layer, dz, space.rows, source, batch, y, x, offset, space.g, space.m, space.v)
         near, far = far, near
@@ -208,17 +210,17 @@ def _client(
 ) -> float:
     """Runs one client's steps `first` to `last`; returns its training loss."""
     width, n_out, total = net.layers[0, INPUTS], net.layers[-1, OUTPUTS], 0.0
-    _copy(x, y)
-    _clear(space.m)
-    _clear(space.v)
+    copy(x, y)
+    clear(space.m)
+    clear(space.v)
     for s in range(first, last):
         rows = data.order[data.cut[s] : data.cut[s + 1]]
         batch = rows.size
         for b in range(batch):
-            _copy(data.x[rows[b] * width : (rows[b] + 1) * width], space.rows[b * width : (b + 1) * width])
-        end = _forward(net, space, y, batch)
+            copy(data.x[rows[b] * width : (rows[b] + 1) * width], space.rows[b * width : (b + 1) * width])
+        end = forward(net, space, y, batch)
         dz = space.near[: batch * n_out]
-        _copy(space.rows[end : end + batch * n_out], dz)
+        copy(space.rows[end : end + batch * n_out], dz)
         total += differentiate(net.criterion, net.delta, dz, data.target, data.labels, rows)
         _backward(net, rule, s - first, space, batch, x, y, offset)
     visited: int = max(data.cut[last] - data.cut[first], 1)
@@ -226,7 +228,7 @@ def _client(
 
 
 @jit
-def _strange_label(data: Data, classes: int) -> int:
+def strange_label(data: Data, classes: int) -> int:
     """The first of the block's examples whose label is no class and not `IGNORED`, or -1."""
     if data.labels.size:
         for i in range(data.order.size):
@@ -236,9 +238,10 @@ def _strange_label(data: Data, classes: int) -> int:
     return -1
 
 
-def _digest() -> int:
+def digest() -> int:
     """A positive number that changes with the sources of this package, and with how they are compiled."""
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "jit.py"]
+    above = Path(__file__).parents
+    sources = [*sorted(above[0].glob("*.py")), above[1] / "perturb.py", above[2] / "jit.py"]
     return int.from_bytes(hashlib.sha256(b"".join(p.read_bytes() for p in sources)).digest()[:7], "big")
 
 
@@ -251,18 +254,18 @@ def compiled() -> Callable[[Net, Rule, Space, Data, Block, Real, Real], int]:
     """
     # Numba renews a cached function when its own file changes, not when the files it calls into do. A variable of the
     # enclosing function is part of the cache's key, so the digest of all the sources is made one.
-    done = -_digest() - 1
+    done = -digest() - 1
 
     def train(net: Net, rule: Rule, space: Space, data: Data, block: Block, losses: Real, moved: Real) -> int:
-        strange = _strange_label(data, net.layers[-1, OUTPUTS])
+        strange = strange_label(data, net.layers[-1, OUTPUTS])
         if strange >= 0:
             return strange
         d = block.x.size
         for k in range(losses.size):
             y = block.y[k * block.stride : k * block.stride + d]
-            offset = _part(block.offset, k * block.offset_stride, d)
+            offset = part(block.offset, k * block.offset_stride, d)
             losses[k] = _client(net, rule, space, data, data.client[k], data.client[k + 1], block.x, y, offset)
-            moved[k] = _leave(block.x, y)
+            moved[k] = leave(block.x, y)
         return done
 
     return jit_cached(train)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from tacit.jit import Int, Real, jit, jit_summing
 from tacit.learning.fused.activation import exponential, log_one_plus
 from tacit.learning.fused.chain import Criterion
-from tacit.learning.jit import Int, Real, jit, jit_summing
 
 MSE, L1, HUBER = int(Criterion.MSE), int(Criterion.L1), int(Criterion.HUBER)
 SMOOTH_L1, CROSS_ENTROPY = int(Criterion.SMOOTH_L1), int(Criterion.CROSS_ENTROPY)

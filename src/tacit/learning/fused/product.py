@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tacit.learning.jit import Real, jit
+from tacit.jit import Real, jit
 
 N, T = ord("N"), ord("T")
 DEPTH, AREA, ROWS = 768, 1200, 32

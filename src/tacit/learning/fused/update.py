@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from tacit.learning.jit import Real, jit
+from tacit.jit import Real, jit
 
 PLAIN, MOMENTUM, NESTEROV, ADAM = 0, 1, 2, 3
 

@@ -41,6 +41,7 @@ class TracedEngine:
 
     name = "traced"
     threads = False
+    private = False
 
     def __init__(self, task: Task, solver: Solver) -> None:
         self.task, self.solver = task, solver

@@ -1,0 +1,267 @@
+"""The guard of records: charges each client's ledger account before it trains, and keeps the secret of its noise.
+
+A client's noise is in its local steps, so nothing that leaves it needs to be held back. A round that is computed again
+draws new noise and is charged anew; the secret is never written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacit.checks import MOST
+from tacit.errors import BudgetExceeded
+from tacit.learning.batches import Batches, Examples, sampled
+from tacit.learning.solver import steps_for
+from tacit.learning.step import Perturbation
+from tacit.privacy.accountant import most
+from tacit.privacy.event import Charges
+from tacit.privacy.ledger import Account, Entry, Ledger
+from tacit.privacy.plan import participations
+from tacit.privacy.record_plan import Group, RecordPlan
+from tacit.privacy.record_statement import statement
+from tacit.privacy.record_wording import text
+from tacit.privacy.released import Released
+from tacit.privacy.wording import LANGUAGES
+from tacit.secret_draws import KEY, SecretDraws, key_of
+
+if TYPE_CHECKING:
+    from tacit.federation import Federation
+    from tacit.learning.solver import Solver
+    from tacit.population.population import Population
+
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a worker needs to make the local steps of clients private.
+
+    Attributes:
+        plan: of the run.
+        solver: of the clients.
+        secret: of which all noise and all coins of the run are made.
+    """
+
+    plan: RecordPlan
+    solver: Solver
+    secret: bytes
+
+    def batches(
+        self, clients: Int, names: list[str], examples: Examples, round: int, budget: list[int] | None
+    ) -> Batches:
+        """The batches of clients (K,), each record in each of them by a coin of its own."""
+        steps = [steps_for(self.solver, int(n)) for n in examples.size]
+        if budget is not None:
+            steps = [min(s, b) for s, b in zip(steps, budget, strict=True)]
+        rates = [self.plan.rate(int(k)) for k in clients]
+        return sampled(examples, rates, steps, self._draws("coins", round, names))
+
+    def perturbation(self, clients: Int, names: list[str], round: int) -> Perturbation:
+        """What makes the local steps of clients (K,) private."""
+        assert self.plan.level.clip is not None
+        return Perturbation(
+            self.plan.level.clip,
+            [self.plan.group(int(k)).noise for k in clients],
+            [float(self.plan.expected(int(k))) for k in clients],
+            self._draws("noise", round, names),
+        )
+
+    def _draws(self, purpose: str, round: int, names: list[str]) -> list[SecretDraws]:
+        return [SecretDraws(key_of(self.secret, "records", purpose, round, name)) for name in names]
+
+
+class RecordGuard:
+    """Charges what a run's rounds tell of its clients' records.
+
+    Args:
+        plan: what the run promises.
+        population: whose records they are.
+        folder: where sums are kept until a checkpoint holds what follows from them; None keeps none.
+        saved: what `state` gave, of the run that is resumed.
+
+    Attributes:
+        run: names the run in the ledger.
+        secure: whether the noise came from the operating system's randomness.
+    """
+
+    def __init__(
+        self, plan: RecordPlan, population: Population, folder: Path | None, saved: Mapping[str, Any] | None = None
+    ) -> None:
+        self.plan, self._population = plan, population
+        self.released = Released(folder)
+        if saved is None:
+            self.released.forget(MOST)
+        seed = plan.level.insecure_seed
+        self.secure = seed is None
+        self._secret = os.urandom(KEY) if seed is None else key_of(b"insecure", seed)
+        self.run = str(saved["run"]) if saved else uuid.uuid4().hex
+        self._taken: Counter[int] = Counter({int(k): n for k, n in saved["taken"].items()} if saved else {})
+        self._ledger = None if population.synthetic else Ledger()
+        self._open: list[tuple[Account, Entry]] = []
+        self._accounts: dict[int, tuple[Account, Charges]] = {}
+        self._last: tuple[str, str] = (str(saved["account"]), str(saved["head"])) if saved else ("", "")
+        if self._ledger is not None and self._last[0]:
+            self._ledger.account(self._last[0], "record").require(self._last[1], self.run)
+
+    def records(self, solver: Solver) -> Records:
+        """For the workers."""
+        return Records(self.plan, solver, self._secret)
+
+    def reserve(self, round: int, clients: Int) -> None:
+        """Charges the round to every client of its cohort, before any of them trains.
+
+        Raises:
+            BudgetExceeded: one of them has no more to spend.
+        """
+        for k in map(int, clients):
+            if self._taken[k] >= self.plan.participations:
+                raise BudgetExceeded(
+                    f"client {self._population.ids[k]!r} is to take part for the {self._taken[k] + 1}th time, and the "
+                    f"noise was calibrated for {self.plan.participations} rounds of it: start a new run from this "
+                    "model, start=..., which the ledger adds to this one"
+                )
+        for k in map(int, clients):
+            self._taken[k] += 1
+            if self._ledger is not None:
+                self._open.append(self._charge(k, round))
+
+    def release(self, round: int, total: Tensor, others: Mapping[str, Tensor]) -> None:
+        """Makes a sum of reports durable, with what belongs to it, and notes that it was released."""
+        self.released.store(round, {"total": total, **others})
+        self.commit(total)
+
+    def commit(self, total: Tensor) -> None:
+        """Notes that the sum of the reports of those whom `reserve` charged was released."""
+        fingerprint = hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32] if self._open else ""
+        for account, entry in self._open:
+            self._last = account.population, account.commit(entry, fingerprint).digest
+        self._open.clear()
+
+    def recovered(self, round: int, like: Mapping[str, Tensor | None]) -> dict[str, Tensor] | None:
+        """What `release` stored of `round` before the run was cut off; None if nothing.
+
+        Args:
+            round: from 0.
+            like: see `Released.load`; "cohort" is the positions of those who took part.
+        """
+        found = self.released.load(round, like)
+        if found is None:
+            return None
+        for k in found["cohort"].tolist():
+            self._taken[k] += 1
+            if self._ledger is not None:
+                account, _ = self._account(k)
+                self._open += [(account, e) for e in account.open_rounds(self.run) if e.round == round]
+        self.commit(found["total"])
+        return found
+
+    def epsilon(self) -> float:
+        """The most that the records of any client have cost so far, in this run."""
+        worst: dict[Group, int] = {}
+        for k, count in self._taken.items():
+            group = self.plan.group(k)
+            worst[group] = max(count, worst.get(group, 0))
+        return max((self.plan.so_far(group, count) for group, count in worst.items()), default=0.0)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as JSON values."""
+        taken = {str(k): n for k, n in self._taken.items()}
+        return {"run": self.run, "account": self._last[0], "head": self._last[1], "taken": taken}
+
+    def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
+        """What the run promises: after it, of what was done; before it, of what is planned."""
+        told = statement(self.plan, rounds, self._standing(final), self._population.synthetic, self.secure)
+        return told | {"text": {language: text(told, language) for language in LANGUAGES}}
+
+    def close(self) -> None:
+        """Lets the ledger go."""
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _standing(self, final: bool) -> dict[Group, tuple[int, list[Charges]]]:
+        """For each group, in how many rounds its busiest client took part, and what its clients were charged before."""
+        found: dict[Group, tuple[int, list[Charges]]] = {}
+        for group in self.plan.groups:
+            members = [k for k in self._taken if self.plan.group(k) == group]
+            most_often = max((self._taken[k] for k in members), default=0)
+            before = {charged: None for k in members if k in self._accounts and (charged := self._accounts[k][1])}
+            found[group] = (most_often if final else self.plan.participations, list(before))
+        return found
+
+    def _charge(self, k: int, round: int) -> tuple[Account, Entry]:
+        account, before = self._account(k)
+        group, budget = self.plan.group(k), self.plan.level.population_budget
+
+        def allow(together: Charges) -> None:
+            limits = [(budget, group.delta)] if budget is not None else []
+            kept = account.limit()
+            for epsilon, delta in limits + ([] if kept is None else [kept]):
+                if most(together, delta, self.plan.level.adjacency) > epsilon:
+                    self._refuse(k, before, epsilon, delta)
+
+        return account, account.reserve(self.run, round, group.event, self._digest, allow)
+
+    def _account(self, k: int) -> tuple[Account, Charges]:
+        if k not in self._accounts:
+            assert self._ledger is not None
+            account = self._ledger.account(_commitment(self._population, k), "record")
+            self._accounts[k] = account, account.charges(without_run=self.run)
+        return self._accounts[k]
+
+    def _refuse(self, k: int, before: Charges, budget: float, delta: float) -> None:
+        adjacency = self.plan.level.adjacency
+        already = most(before, delta, adjacency) if before else 0.0
+        raise BudgetExceeded(
+            f"the records of client {self._population.ids[k]!r} have cost epsilon {already:.4g} in earlier runs, and "
+            f"after {self._taken[k] - 1} rounds of this one another is beyond their budget of {budget:g} (delta "
+            f"{delta:g}). Run fewer rounds, with more noise (a smaller epsilon), or on other data"
+        )
+
+    @property
+    def _digest(self) -> str:
+        level = asdict(self.plan.level) | {"insecure_seed": not self.secure}
+        told = {"level": level, "rounds": self.plan.rounds, "batch_size": self.plan.batch_size}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def record_guard_of(
+    federation: Federation, rounds: int, folder: Path | None, saved: Mapping[str, Any] | None
+) -> RecordGuard | None:
+    """The guard of the records of a run of `rounds` rounds, or of its continuation; None where none was asked for."""
+    level = federation.record_privacy
+    if level is None:
+        return None
+    sampling = federation.selection.sampling(len(federation.population))
+    plan = RecordPlan.of(
+        level, federation.algorithm.solver, federation.population.sizes, rounds, participations(sampling, rounds)
+    )
+    return RecordGuard(plan, federation.given, folder, saved)
+
+
+def _commitment(population: Population, k: int) -> str:
+    """A digest of one client's records, whatever it is called and whatever numbers a model computes with."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in population.examples(np.array([k])).of(0):
+        digest.update(f"{column.dtype} {tuple(column.shape)}".encode())
+        digest.update(column.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def is_record_state(saved: object) -> bool:
+    """Whether it is what `RecordGuard.state` gave, as read from a file."""
+    kinds = {"run": str, "account": str, "head": str, "taken": dict}
+    if not isinstance(saved, dict) or not all(type(saved.get(name)) is kind for name, kind in kinds.items()):
+        return False
+    return all(str(k).isdigit() and type(n) is int and n >= 0 for k, n in saved["taken"].items())
