@@ -53,6 +53,14 @@ bench-peers: $(VENV)/.core  ## Measure tacit beside other frameworks, each in an
 bench-recommendation: $(VENV)/.core  ## Hold the app recommender against others, for both losses
 	$(BIN)/python -m benchmarks.recommendation $(ARGS)
 
+.PHONY: bench-dp-sgd
+bench-dp-sgd: $(VENV)/.core  ## Measure what a private local step costs, beside Opacus
+	$(BIN)/python -m benchmarks.dp_sgd $(ARGS)
+
+.PHONY: bench-mnist
+bench-mnist: $(VENV)/.core  ## Measure accuracy on MNIST against epsilon (takes hours)
+	$(BIN)/python -m benchmarks.mnist $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.docs  ## Build the documentation (site/)
 	$(BIN)/mkdocs build --strict --quiet

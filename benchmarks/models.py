@@ -71,6 +71,23 @@ def _cnn() -> nn.Module:
     )  # fmt: skip
 
 
+def tanh_cnn() -> nn.Module:
+    """The layers of the MNIST example of Opacus, 26,010 parameters, with tanh, which suits private training better.
+
+    Bounded activations keep gradients short: [Papernot21] arXiv:2007.14191.
+    """
+    return opacus_cnn(nn.Tanh)
+
+
+def opacus_cnn(activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Module:
+    """The layers of the MNIST example of Opacus: (B, 1, 28, 28) -> (B, 10), 26,010 parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 8, 2, padding=3), activation(), nn.MaxPool2d(2, 1),
+        nn.Conv2d(16, 32, 4, 2), activation(), nn.MaxPool2d(2, 1),
+        nn.Flatten(), nn.Linear(32 * 4 * 4, 32), activation(), nn.Linear(32, 10),
+    )  # fmt: skip
+
+
 _MODELS: dict[str, Callable[[], nn.Module]] = {
     "mlp": _mlp,
     "residual_mlp": ResidualMLP,

@@ -67,6 +67,12 @@ ENVIRONMENTS = {
         ("3.11", "3.10", "3.9"),
         ("fedjax", "jax", "jaxlib", "dm-haiku", "numpy"),
     ),
+    "opacus": Environment(
+        "opacus",
+        ("opacus==1.6.0", TORCH, "numpy"),
+        ("3.13", "3.12", "3.11"),
+        ("opacus", "torch", "numpy"),
+    ),
 }  # fmt: skip
 
 

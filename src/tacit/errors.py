@@ -87,6 +87,14 @@ class UnregisteredRelease(PrivacyError):
     """Something that depends on the clients' data would leave without clip, noise and accounting."""
 
 
+class UnboundedState(PrivacyError):
+    """State of a model or a loss through which one client changes what others report."""
+
+
+class Exhausted(PrivacyError):
+    """A run was charged for all that it may spend, rounds that were cut off among them."""
+
+
 class BatchNormBuffers(UnregisteredRelease):
     """Running statistics of a model, which are computed from the clients' data."""
 

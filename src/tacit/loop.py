@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property
-from math import ceil, isfinite
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +15,9 @@ import torch
 from torch import Tensor
 
 from tacit.algorithms.base import Algorithm
-from tacit.errors import RoundFailed, StorageError, TacitWarning, UsageError
+from tacit.errors import Exhausted, RoundFailed, StorageError, UsageError
 from tacit.evaluation import Evaluation
+from tacit.gathering import Gathering, Watch
 from tacit.learning.ladder import Choice, choose
 from tacit.learning.layout import Parts
 from tacit.learning.solver import steps_for
@@ -26,6 +25,7 @@ from tacit.population.population import Population
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
+from tacit.privacy.plan import released_columns
 from tacit.privacy.record_guard import RecordGuard, is_record_state, record_guard_of
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
@@ -34,9 +34,7 @@ from tacit.record.identity import differences, identity
 from tacit.record.run import Run
 from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
-from tacit.selection.cohort import Cohort
 from tacit.server import Public, Server
-from tacit.venue.block import cut
 from tacit.venue.fold import Total
 from tacit.venue.processes import Processes, available
 from tacit.venue.sample import sample
@@ -78,6 +76,7 @@ class Loop:
         self.report_bytes = federation.chain.layout.size * federation.task.dtype.itemsize
         self.block: int | None = None
         self.best = Best(rules)
+        self.elapsed: Counter[str] = Counter()
         self.saved: Row | None = None
         self.saved_records: Row | None = None
         self.ended_by: list[Stopping] = []
@@ -98,7 +97,8 @@ class Loop:
         try:
             for callback in self.callbacks:
                 callback.on_start(self.rounds, facts)
-            self._rounds(venue, Saving(folder, every, {"identity": known, "engine": choice.name}))
+            self._rounds(self._gathering(venue), Saving(folder, every, {"identity": known, "engine": choice.name}))
+            facts |= self._promised()
         except BaseException as error:
             self.reason = f"failed: {str(error) or type(error).__name__}"
             raise
@@ -111,16 +111,25 @@ class Loop:
             with ExitStack() as ends:  # every callback is told, even if another fails
                 for callback in reversed(self.callbacks):
                     ends.callback(callback.on_end, self.reason)
+        if self.ended_by or len(self.rows) >= self.rounds:
+            for guard in (self.guard, self.records):
+                if guard is not None:
+                    guard.forget()
         kept = self.best.of(self.ended_by) or Kept(len(self.rows), self.server.state["x"], self.server.buffers)
         model = self.federation.task.install(kept.x, kept.buffers)
         travelled = {n: b for n, b in model.named_buffers() if n in self.federation.task.buffer_layout}
         tensors = {name: tensor.detach().clone() for name, tensor in (travelled | model.state_dict()).items()}
-        facts |= {"ended": self.reason, "kept_round": kept.round}
-        if self.guard is not None:
-            facts["privacy"] = self.guard.statement(len(self.rows))
-        if self.records is not None:
-            facts["record_privacy"] = self.records.statement(len(self.rows))
+        facts |= {"ended": self.reason, "kept_round": kept.round, "elapsed": dict(self.elapsed)}
         return Run(tensors, self.rows, facts, model)
+
+    def _gathering(self, venue: Venue) -> Gathering:
+        memory, guards, load = self.server.memory, (self.guard, self.records), self.load
+        return Gathering(self.federation, venue, memory, *guards, self.public, load, self.report_bytes, self.block)
+
+    def _promised(self) -> Row:
+        """What the guards say at the end, while the ledger is open."""
+        guards = {"privacy": self.guard, "record_privacy": self.records}
+        return {name: guard.statement(len(self.rows)) for name, guard in guards.items() if guard is not None}
 
     def _bounds(self) -> Sequence[Bound]:
         """The bounds of the round that goes on."""
@@ -128,7 +137,7 @@ class Loop:
         assert isinstance(clip, Clip)
         return clip.now(self.server.stages[-1])
 
-    def _rounds(self, venue: Venue, saving: Saving) -> None:
+    def _rounds(self, gathering: Gathering, saving: Saving) -> None:
         ended = self._ended(False)
         if (self.guard is not None or self.records is not None) and not self.rows:
             self._save(saving)  # so that even the first round, once released, can be completed
@@ -136,7 +145,14 @@ class Loop:
             round = len(self.rows)
             for callback in self.callbacks:
                 callback.on_round_start(round + 1)
-            row = self._round(venue, round)
+            try:
+                row = self._round(gathering, round)
+            except Exhausted as spent:
+                if not self.rows:
+                    raise
+                self.reason = str(spent)
+                self._save(saving)
+                break
             asked = [callback.on_round_end(row) for callback in self.callbacks]
             ended = self._ended(any(asked))
             if ended and self.evaluation is not None and not self._due(round):
@@ -147,19 +163,19 @@ class Loop:
     def _save(self, saving: Saving) -> None:
         guards = {"privacy": self.guard, "record_privacy": self.records}
         states = {name: guard.state() for name, guard in guards.items() if guard is not None}
-        saving.save(self._regular, self.server.tensors, self.best, **states)
+        saving.save(self._regular, self.server.tensors, self.best, elapsed=dict(self.elapsed), **states)
         for guard in guards.values():
             if guard is not None:
                 guard.released.forget(len(self.rows))
 
-    def _round(self, venue: Venue, round: int) -> Row:
+    def _round(self, gathering: Gathering, round: int) -> Row:
         """Select, broadcast, train and sum, step, evaluate, record."""
-        watch, server = _Watch(), self.server
+        watch, server = Watch(), self.server
         before = server.state["x"]
         with one_thread():
             _, down = server.broadcast()
             watch.lap("broadcast")
-            total, asked = self._gather(venue, down, round, watch)
+            total, asked = gathering.total(down, round, watch)
             mean = server.step(total, round)
             if self.federation.audit is not None:
                 self.federation.audit.see(round, mean)
@@ -170,7 +186,10 @@ class Loop:
         row = self._row(round, total, mean) if self.public is None else self._public_row(round, mean)
         row |= {"update_norm": moved, **measured}
         row |= {"bytes_down": int(down.nbytes * asked), "bytes_up": int(self.report_bytes * row["clients"])}
-        self.rows.append(row | watch.seconds() | {"worker_seconds": total.seconds})
+        times = watch.seconds() | {"worker_seconds": total.seconds}
+        self.elapsed.update(times)
+        # How long a round took tells how many took part, and how many examples they have.
+        self.rows.append(row | (times if self.public is None else dict.fromkeys(times)))
         self.best.look(self._regular, server.state["x"], server.buffers)
         return self.rows[-1]
 
@@ -182,71 +201,14 @@ class Loop:
         last = {name: None if name.startswith("test_") else value for name, value in self.rows[-1].items()}
         return [*self.rows[:-1], last]
 
-    def _gather(self, venue: Venue, down: Tensor, round: int, watch: _Watch) -> tuple[Total, float]:
-        """Select, train and sum. Returns the total, and how many clients were asked (on average, in a private run)."""
-        guard = self.guard
-        if guard is None:
-            return self._of_records(venue, down, round, watch)
-        assert self.public is not None
-        memory, nobody = self.server.memory, np.empty(0, np.int64)
-        found = guard.recovered(round)
-        if found is not None:
-            self._remember(found, round)
-            return Total(found["total"], nobody, []), self.public.counted
-        entry = guard.reserve(round)
-        seed, clients = guard.seed(self.federation.seed), len(self.federation.population)
-        guard.take_turns(round, lambda at: self.federation.selection.draw(clients, seed, at).clients)
-        cohort, total = self._sum(venue, down, round, seed, watch)
-        self._require_some(total, cohort, round)
-        remembering = total.counted if memory.size else nobody
-        noised = guard.release(round, total.total, entry, torch.from_numpy(remembering), memory.staged(remembering))
-        if self.records is not None:
-            self.records.commit(noised)
-        watch.lap("noise")
-        return replace(total, total=noised), self.public.counted
-
-    def _of_records(self, venue: Venue, down: Tensor, round: int, watch: _Watch) -> tuple[Total, float]:
-        """The same without user-level privacy, where nothing is added to the sum."""
-        records, memory = self.records, self.server.memory
-        if records is not None:
-            like = dict.fromkeys(("total", "cohort", "counted", "clients", "memory"))
-            found = records.recovered(round, like)
-            if found is not None:
-                self._remember(found, round)
-                return Total(found["total"], found["counted"].numpy(), []), len(found["cohort"])
-        cohort, total = self._sum(venue, down, round, self.federation.seed, watch)
-        self._require_enough(total, cohort, round)
-        if records is not None:
-            remembering = total.counted if memory.size else np.empty(0, np.int64)
-            others = {"cohort": cohort.clients, "counted": total.counted, "clients": remembering}
-            tensors = {name: torch.from_numpy(positions) for name, positions in others.items()}
-            records.release(round, total.total, tensors | {"memory": memory.staged(remembering)})
-        return total, len(cohort.clients)
-
-    def _remember(self, found: Parts, round: int) -> None:
-        """Lets clients remember what they did before the run was cut off."""
-        clients, memory = found["clients"].numpy(), self.server.memory
-        if not memory.fits(clients, found["memory"]):
-            raise StorageError(f"the stored sum of round {round + 1} is damaged: remove it, and it is charged anew")
-        memory.restore(clients, found["memory"])
-
-    def _sum(self, venue: Venue, down: Tensor, round: int, seed: int, watch: _Watch) -> tuple[Cohort, Total]:
-        federation = self.federation
-        cohort = federation.selection.draw(len(federation.population), seed, round)
-        if self.guard is not None:
-            self.guard.require_declared(cohort.sampling)
-        if self.records is not None:
-            self.records.reserve(round, cohort.clients)
-        blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget, self.block)
-        watch.lap("select")
-        total = venue.sum(blocks, down, round)
-        watch.lap("train")
-        return cohort, total
-
-    def _require_some(self, total: Total, cohort: Cohort, round: int) -> None:
-        """A private round in which training failed for everybody fails the run: nothing but noise would be learned."""
-        if total.set_aside and len(total.set_aside) == len(cohort.clients):
-            raise RoundFailed(f"round {round + 1}: training failed for every client: {total.set_aside[0].reason}")
+    @property
+    def _seen(self) -> list[Row]:
+        """The rows that rules may look at: in a private run only what is released."""
+        rows, levels = self._regular, (self.federation.privacy, self.federation.record_privacy)
+        for level in (level for level in levels if level is not None):
+            kept = [released_columns(level, row) for row in rows[-1:]]
+            rows = [{name: value for name, value in row.items() if name in kept[0]} for row in rows]
+        return rows
 
     def _moved(self, before: Tensor, round: int) -> float:
         """How far the server's step went; a step that leaves the finite numbers fails the run."""
@@ -258,19 +220,6 @@ class Loop:
                 f"take a smaller server_lr or local learning rate ({self.federation.algorithm!r})"
             )
         return moved
-
-    def _require_enough(self, total: Total, cohort: Cohort, round: int) -> None:
-        """Names the clients set aside in a warning; fails the round when too few are left."""
-        causes = "; ".join(f"{a.client!r}: {a.reason}" for a in total.set_aside[:5])
-        if total.set_aside:
-            text = f"round {round + 1}: {len(total.set_aside)} reports were set aside and not counted: {causes}"
-            warnings.warn(text, TacitWarning, stacklevel=2)
-        needed = max(1, ceil(self.federation.minimum * len(cohort.clients)))
-        if len(total.counted) < needed:
-            raise RoundFailed(
-                f"round {round + 1}: only {len(total.counted)} of {len(cohort.clients)} reports could be counted, "
-                f"{needed} are needed (minimum={self.federation.minimum:g}). Set aside: {causes}"
-            )
 
     def _row(self, round: int, total: Total, mean: Parts) -> Row:
         epsilon = {} if self.records is None else {"epsilon": self.records.epsilon()}
@@ -291,9 +240,9 @@ class Loop:
             "loss": float(mean["loss"]) if "loss" in mean else None,
             "clients": self.public.counted,
             "examples": None,
-            "set_aside": 0,
+            "set_aside": None,
             "set_aside_reasons": "",
-            "epsilon": self.guard.epsilon(round + 1),
+            "epsilon": self.guard.so_far(round + 1),
             "clip": self._bounds()[0].norm,
         }
 
@@ -314,7 +263,7 @@ class Loop:
         return round == 0 or (round + 1) % self.evaluate_every == 0
 
     def _ended(self, asked: bool) -> bool:
-        rows = self._regular
+        rows = self._seen
         found = [(rule, reason) for rule in self.rules if rows and (reason := rule.done(rows))]
         self.ended_by = [rule for rule, _ in found]
         if asked or found:
@@ -336,6 +285,7 @@ class Loop:
             engine,
             device,
             None if federation.record_privacy is None else federation.record_privacy.clip,
+            federation.privacy is not None,
         )
 
     def _open(self, choice: Choice) -> Venue:
@@ -353,11 +303,19 @@ class Loop:
             None if federation.privacy is None else federation.privacy.most_examples,
             None if federation.audit is None else federation.audit.plant,
             None if self.records is None else self.records.records(federation.algorithm.solver),
+            self._chance,
         )
         workers = 1 if choice.alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():
             return Threads(work, workers if choice.threads else 1)
         return Processes(work, workers)
+
+    @property
+    def _chance(self) -> int | None:
+        """The secret seed of models that draw random numbers, in a private run."""
+        if self.records is not None:
+            return self.records.chance
+        return None if self.guard is None else self.guard.source.seed("model")
 
     def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
         layout, _ = self.server.broadcast()
@@ -416,24 +374,10 @@ class Loop:
         if self.federation.record_privacy is not None and not is_record_state(self.saved_records):
             raise StorageError(UNSAID)
         self.rows = list(saved.state["rows"])
+        self.elapsed = Counter(saved.state.get("elapsed") or {})
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))
         return str(saved.state["engine"])
-
-
-class _Watch:
-    """Seconds by phase."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self._laps[f"seconds_{name}"], self._last = now - self._last, now
-
-    def seconds(self) -> dict[str, float]:
-        return self._laps | {"seconds": sum(self._laps.values())}
 
 
 def _examples_read(algorithm: Algorithm, population: Population) -> np.ndarray[Any, np.dtype[np.int64]]:

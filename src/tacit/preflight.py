@@ -90,7 +90,19 @@ def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]
         found = list(refusals(level, federation.task, federation.algorithm, stages, clients))
     if not offers(federation.selection, "sampling"):
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
+    else:
+        found.extend(_believed(federation.selection, clients))
     _raise_all(found)
+
+
+def _believed(selection: Any, clients: int) -> Iterator[PrivacyError]:
+    """Chance can be believed of tacit's own selections only: from the cohorts alone it cannot be told."""
+    kind = selection.sampling(clients).kind
+    if kind in ("poisson", "uniform") and not type(selection).__module__.startswith("tacit."):
+        yield SamplerMismatch(
+            f"{selection!r} says that it draws cohorts by chance ({kind}), and privacy would rest on it: take "
+            "tacit.Poisson or tacit.Uniform, or declare Sampling('arbitrary', ...), which claims no chance"
+        )
 
 
 def _check_records(federation: Federation, population: Population) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from tacit.cli import privacy
 from tacit.privacy.accountant import most
-from tacit.privacy.event import Gaussian, PoissonSampled, Truncated, charges
+from tacit.privacy.event import FixedSize, Gaussian, LocalSteps, PoissonSampled, Truncated, charges
 from tacit.privacy.ledger import Ledger
 from tacit.privacy.plan import PrivacyPlan
 from tacit.privacy.statement import statement
-from tacit.privacy.user_level import UserLevel
+from tacit.privacy.user_level import LOUDEST, UserLevel
 from tacit.record.result import DataFacts, Result
 from tacit.selection.cohort import Poisson
 from tests.cli.commands import Tacit
@@ -30,7 +30,7 @@ SMALL = ("--epsilon", "2", "--population", "2000", "--cohort", "50", "--rounds",
 def run(tmp_path: Path) -> Path:
     """A folder with the result of a private run."""
     level = UserLevel(epsilon=3.0, clip=1.0)
-    told = statement(PrivacyPlan.of(level, Poisson(40).sampling(400), 5), 5, (), True, True, 1e-3)
+    told = statement(PrivacyPlan.of(level, Poisson(40).sampling(400), 5), 5, 0, (), True, True, 1e-3)
     result = Result(
         **dict.fromkeys(("tacit", "scenario", "plan_hash", "ended", "engine", "dtype", "interval_metric"), "x"),
         **dict.fromkeys(("seed", "rounds", "rounds_planned", "clients", "parameters", "workers", "set_aside"), 1),
@@ -138,6 +138,24 @@ def test_noise_too_small_for_any_promise_is_answered_with_null(tacit: Tacit) -> 
     assert found["epsilon"] is None
     shown = tacit("privacy", "epsilon", "--sampling", "poisson", "--rate", "0.5", "--noise", "1e-5", *ASK[:-1])
     assert "epsilon      no bound" in shown.out
+
+
+@pytest.mark.parametrize("sampling", ["poisson --rate 0.01", "everyone", "fixed --cohort 10 --population 100"])
+def test_noise_beyond_what_a_run_may_add_is_refused_and_the_most_is_told(tacit: Tacit, sampling: str) -> None:
+    ended = tacit("privacy", "epsilon", "--sampling", *sampling.split(), "--noise", "1e300", *ASK)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"--noise is 1e+300, more than any run of tacit adds: give at most {LOUDEST:g}" in ended.err
+    most_of_all = tacit("privacy", "epsilon", "--sampling", *sampling.split(), "--noise", f"{LOUDEST}", *ASK)
+    assert most_of_all.json["epsilon"] < 0.1
+
+
+def test_an_epsilon_that_is_hardly_above_nothing_is_calibrated_or_refused_with_a_reason(tacit: Tacit) -> None:
+    words = ("privacy", "calibrate", "--population", "3400", "--cohort", "100")
+    found = tacit(*words, "--epsilon", "1e-6", "--rounds", "1", "--json").json
+    assert all(row["epsilon"] <= 1e-6 for row in found["comparison"])
+    ended = tacit(*words, "--epsilon", "1e-9", "--rounds", "1000")
+    assert ended.code == 6
+    assert "epsilon 1e-09" in ended.err and "a larger epsilon" in ended.err
 
 
 def test_everything_wrong_with_a_setting_is_said_at_once(tacit: Tacit) -> None:
@@ -288,13 +306,38 @@ def test_the_ledger_is_listed_with_what_was_spent(tacit: Tacit, place: Path) -> 
     assert (first["population"], first["runs"], first["rounds"], first["open"]) == ("ab12", 2, 5, 2)
     assert first["limit"] == {"epsilon": 6.0, "delta": 1e-6}
     assert (first["epsilon"], first["delta"]) == (pytest.approx(most(charges([(event, 5)]), 1e-6)), 1e-6)
-    assert (second["epsilon"], second["delta"]) == (None, None)
-    given = tacit("privacy", "ledger", "--delta", "1e-5", "--verify", "--json").json
+    assert (first["delta_by"], second["delta_by"]) == ("limit", "default")
+    assert (second["epsilon"], second["delta"]) == (pytest.approx(most(charges([Gaussian(5.0)]), 1e-5)), 1e-5)
+    given = tacit("privacy", "ledger", "--delta", "1e-4", "--verify", "--json").json
     assert given["verified"]
-    assert given["accounts"][1]["epsilon"] == pytest.approx(most(charges([Gaussian(5.0)]), 1e-5))
+    assert given["accounts"][1]["epsilon"] == pytest.approx(most(charges([Gaussian(5.0)]), 1e-4))
     shown = tacit("privacy", "ledger", "--verify")
     assert "every entry is as it was written" in shown.out
-    assert "--delta 1e-5" in shown.err
+    assert f"{second['epsilon']:.4g}   1e-05" in shown.out
+    assert "--delta says it" in shown.err
+
+
+def test_small_cohorts_and_one_record_s_steps_have_an_epsilon_in_the_ledger(tacit: Tacit, place: Path) -> None:
+    """Their events do not tell how many units there are, by which delta would be known."""
+    with Ledger() as ledger:
+        ledger.account("ab12", "user").reserve("one", 0, PoissonSampled(2.0, 0.5), "plan", lambda charges: None)
+        ledger.account("cd34", "record").reserve("two", 0, LocalSteps(2.0, 0.1, 5), "plan", lambda charges: None)
+    small, records = tacit("privacy", "ledger", "--json").json["accounts"]
+    assert small["epsilon"] == pytest.approx(most(charges([PoissonSampled(2.0, 0.5)]), 1e-5))
+    assert records["epsilon"] == pytest.approx(most(charges([(PoissonSampled(2.0, 0.1), 5)]), 1e-5))
+    assert (small["delta"], records["delta"]) == (1e-5, 1e-5)
+
+
+def test_where_no_number_is_known_the_ledger_says_so_and_why(tacit: Tacit, place: Path) -> None:
+    with Ledger() as ledger:
+        ledger.account("ab12", "user").reserve("one", 0, Gaussian(1e-9), "plan", lambda charges: None)
+        ledger.account("cd34", "user").reserve("two", 0, FixedSize(5.0, 10, 100), "plan", lambda charges: None)
+    shown = tacit("privacy", "ledger", "--adjacency", "add-remove")
+    assert shown.out.count("no bound") == 2
+    assert "sampling of a fixed size" in shown.err
+    without, unknown = tacit("privacy", "ledger", "--adjacency", "add-remove", "--json").json["accounts"]
+    assert (without["epsilon"], without["problem"]) == (None, None)
+    assert unknown["epsilon"] is None and "zero-out" in unknown["problem"]
 
 
 def test_a_ledger_that_was_edited_is_refused(tacit: Tacit, place: Path) -> None:

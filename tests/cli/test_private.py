@@ -98,5 +98,5 @@ def test_a_private_run_that_was_killed_goes_on_and_is_charged_for_each_round_onc
         (account,) = ledger.accounts()
         ((_, charged),) = account.charges()
         kinds = [entry.kind for entry in account.entries()]
-    assert kinds.count("commit") == ROUNDS
-    assert charged in (ROUNDS, ROUNDS + 1), "one round may have been charged and lost"
+    assert charged == ROUNDS
+    assert kinds.count("commit") in (ROUNDS, ROUNDS - 1), "one round may have been charged and lost"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 
 import pytest
@@ -191,3 +193,68 @@ def test_gaussian_delta_is_the_tail_that_its_definition_says():
 def test_add_remove_and_zero_out_cost_the_same_where_the_number_of_units_is_not_used():
     sampled = charges([(PoissonSampled(1.0, 0.01), 100)])
     assert most(sampled, 1e-5, ADD_REMOVE) == pytest.approx(most(sampled, 1e-5, ZERO_OUT), rel=1e-6)
+
+
+@settings(max_examples=10)
+@given(
+    st.floats(0.5, 30.0),
+    st.sampled_from([1e-3, 0.02, 0.3, 1.0]),
+    st.integers(1, 3000),
+    st.sampled_from([1e-9, 1e-5, 1e-2]),
+    st.booleans(),
+)
+def test_renyi_orders_that_are_left_out_are_never_the_best(noise, rate, rounds, delta, fixed):
+    """Held against dp-accounting with all of its own orders."""
+    import dp_accounting
+    from dp_accounting import rdp
+
+    relation = dp_accounting.NeighboringRelation
+    gaussian = dp_accounting.GaussianDpEvent(noise / 2 if fixed else noise)
+    size = max(1, round(1000 * rate))
+    if fixed and size < 1000:
+        whole = rdp.RdpAccountant(neighboring_relation=relation.REPLACE_ONE)
+        whole.compose(dp_accounting.SampledWithoutReplacementDpEvent(1000, size, gaussian), rounds)
+        event = FixedSize(noise, size, 1000)
+    else:
+        whole = rdp.RdpAccountant(neighboring_relation=relation.ADD_OR_REMOVE_ONE)
+        gaussian = dp_accounting.GaussianDpEvent(noise)
+        whole.compose(dp_accounting.PoissonSampledDpEvent(rate, gaussian), rounds)
+        event = PoissonSampled(noise, rate)
+    assert rdp_epsilon(charges([(event, rounds)]), delta) == pytest.approx(whole.get_epsilon(delta), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Gaussian,
+        lambda z: PoissonSampled(z, 0.01),
+        lambda z: FixedSize(z, 10, 100),
+        lambda z: Truncated(z, 0.1, 100, 40),
+    ],
+)
+def test_no_noise_and_endless_noise_have_an_answer(make):
+    for noise in (5e-324, 1e-200, 1e-160, 1e-30, 1e-5):
+        assert spent(charges([(make(noise), 10)]), 1e-5).epsilon == math.inf
+        assert rdp_epsilon(charges([make(noise)]), 1e-5) == math.inf, "and no 0 out of numbers that are none"
+    along = [spent(charges([(make(noise), 10)]), 1e-5).epsilon for noise in (1.0, 1e3, 1e7, 1e9, 1e160, 1e300)]
+    assert all(later <= sooner for sooner, later in itertools.pairwise(along))
+    assert along[-1] < 0.05
+
+
+def test_releases_that_hardly_tell_anything_are_accounted_without_a_word(caplog):
+    """Their divergences round to below 0, of which dp-accounting would tell for each of its orders."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    with caplog.at_level(logging.DEBUG):
+        assert rdp_epsilon(charges([(PoissonSampled(100.0, 1e-12), 1001)]), 1e-5) < 1e-3
+    assert not caplog.records
+    assert logger.level == before
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-4, 1e-3, 0.05, 30.0])
+@pytest.mark.parametrize("make", [Gaussian, lambda z: PoissonSampled(z, 0.03), lambda z: FixedSize(z, 100, 3400)])
+def test_calibration_never_asks_for_less_noise_than_is_needed_nor_for_much_more(make, epsilon):
+    """A little less noise costs more than may be spent, also where delta alone pays for nearly everything."""
+    z = noise_for(epsilon, make, 1, 1e-4, ZERO_OUT)
+    assert most(charges([make(z)]), 1e-4) <= epsilon
+    assert most(charges([make(0.98 * z)]), 1e-4) > epsilon

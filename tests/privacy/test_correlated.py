@@ -110,11 +110,15 @@ def test_a_run_that_goes_on_repeats_the_draws_that_its_noise_combines(tmp_path, 
     made = {"privacy": settings, "selection": tacit.Separated(3), "algorithm": METHODS[method]}
     federation(**made).run(6, checkpoint=tmp_path, callbacks=[Stop()])
     assert (tmp_path / "noise.key").stat().st_mode & 0o777 == 0o600
-    run = federation(**made).run(6, checkpoint=tmp_path, resume=True)
-    assert len(run.rows) == 6
+    key = (tmp_path / "noise.key").read_bytes()
     (tmp_path / "noise.key").unlink()
     with pytest.raises(errors.StorageError, match=r"noise\.key is gone"):
         federation(**made).run(6, checkpoint=tmp_path, resume=True)
+    (tmp_path / "noise.key").write_bytes(key)
+    run = federation(**made).run(6, checkpoint=tmp_path, resume=True)
+    assert len(run.rows) == 6
+    assert not (tmp_path / "noise.key").exists(), "who had it could subtract the noise"
+    assert len(federation(**made).run(6, checkpoint=tmp_path, resume=True).rows) == 6
 
 
 def test_the_noise_is_the_same_whether_a_run_was_resumed_or_not(tmp_path, monkeypatch):

@@ -285,8 +285,8 @@ def test_all_that_is_wrong_is_told_at_once():
 
 
 def test_a_selection_that_draws_otherwise_than_it_says_ends_the_run():
-    with pytest.raises(errors.SamplerMismatch, match="was declared"):
-        federation(selection=Drifting()).run(1)
+    with pytest.raises(errors.SamplerMismatch, match="privacy would rest on it"):
+        federation(selection=Drifting())
 
 
 def test_a_cap_that_costs_privacy_is_refused():
@@ -311,8 +311,9 @@ def test_training_that_fails_for_everybody_fails_the_run():
         return torch.nn.functional.cross_entropy(output, target)
 
     failing = tacit.Task(task().model, broken)
-    with pytest.raises(errors.RoundFailed, match="a bug"):
+    with pytest.raises(errors.RoundFailed, match="ValueError") as caught:
         federation(task=failing, engine="eager").run(1)
+    assert "a bug" not in str(caught.value), "it may hold somebody's data"
 
 
 # What is claimed.
@@ -323,8 +324,9 @@ def test_the_event_follows_from_the_selection_and_the_claim_from_the_rounds_that
         def on_round_end(self, row):
             return row["round"] == 2
 
-    whole = federation(arrays(clients=300), selection=tacit.Poisson(20)).run(6)
-    part = federation(arrays(clients=300), selection=tacit.Poisson(20)).run(6, callbacks=[Stop()])
+    settings = {"selection": tacit.Poisson(20), "privacy": level(insecure_seed=None)}
+    whole = federation(arrays(clients=300), **settings).run(6)
+    part = federation(arrays(clients=300), **settings).run(6, callbacks=[Stop()])
     told = whole.facts["privacy"], part.facts["privacy"]
     assert told[0]["noise_multiplier"] == told[1]["noise_multiplier"]
     with Ledger() as ledger:
@@ -344,7 +346,7 @@ def test_a_claim_holds_its_numbers_together():
     assert told["unit"] == "user"
     assert told["sampling"] == {"kind": "poisson", "size": 20, "of": 300, "rate": 20 / 300, "cap": 43}
     again = federation(arrays(clients=300), selection=tacit.Poisson(20), privacy=settings).run(10).facts["privacy"]
-    assert again["earlier_rounds"] == 10
+    assert again["earlier_charges"] == 10
     assert again["epsilon_population_total"] > again["epsilon"]
 
 
@@ -363,9 +365,9 @@ def test_synthetic_data_are_nobody_s_and_need_no_ledger():
 
 
 def test_a_population_s_budget_is_over_all_runs():
-    settings = level(epsilon=2.0, population_budget=3.0)
+    settings = level(epsilon=2.0, population_budget=3.0, insecure_seed=None)
     federation(privacy=settings).run(4)
-    with pytest.raises(errors.BudgetExceeded, match=r"has spent epsilon 1.99.* of its budget of 3") as caught:
+    with pytest.raises(errors.BudgetExceeded, match=r"has spent epsilon (1\.99\d*|2) of its budget of 3") as caught:
         federation(privacy=settings).run(4)
     rounds = int(str(caught.value).split(": ")[1].split()[0])
     assert 0 < rounds < 4, "at the noise of a run of four"
@@ -376,12 +378,12 @@ def test_a_population_s_budget_is_over_all_runs():
         assert count == 4
         assert isinstance(event, Gaussian)
         z = event.noise
-    more = level(epsilon=2.0, noise_multiplier=z, population_budget=3.0)
+    more = level(epsilon=2.0, noise_multiplier=z, population_budget=3.0, insecure_seed=None)
     federation(privacy=more).run(rounds)
     with pytest.raises(errors.BudgetExceeded):
         federation(privacy=more).run(1)
     federation(arrays(seed=4), privacy=settings).run(4)  # other people's data
-    silent = level(epsilon=2.0, noise_multiplier=z)
+    silent = level(epsilon=2.0, noise_multiplier=z, insecure_seed=None)
     with pytest.raises(errors.BudgetExceeded, match="its budget of 3"):
         federation(privacy=silent).run(1)  # the ledger remembers what an earlier run was told
 
@@ -412,10 +414,10 @@ def crashing(monkeypatch, where, round):
 
 @pytest.mark.parametrize("method", ["FedAvg", "Scaffold"])
 @pytest.mark.parametrize(
-    ("where", "charges"), [("reserved", 5), ("drawn", 5), ("stored", 4), ("committed", 4)], ids=lambda v: str(v)
+    ("where", "lost"), [("reserved", 1), ("drawn", 1), ("stored", 0), ("committed", 0)], ids=lambda v: str(v)
 )
 def test_a_run_that_is_killed_is_charged_for_what_it_released_and_draws_nothing_twice(
-    tmp_path, monkeypatch, where, charges, method
+    tmp_path, monkeypatch, where, lost, method
 ):
     """At every step of round 3 of 4, with a checkpoint after round 2 only if the one at the beginning is not enough."""
     for every in (2, 100):
@@ -430,12 +432,17 @@ def test_a_run_that_is_killed_is_charged_for_what_it_released_and_draws_nothing_
         run = federation(algorithm=METHODS[method]).run(4, resume=True, **options)
         with Ledger() as ledger:
             (account,) = ledger.accounts()
-            assert sum(count for _, count in account.charges()) == charges
+            assert account.reserved(next(iter(account.entries())).run) == 4
             assert account.head() == account.entries()[-1].digest
         drawn_anew = len(sums.after)
-        assert drawn_anew == (2 if where in ("reserved", "drawn") else 1)
+        assert drawn_anew == 1
+        assert len(run.rows) == 4 - lost, "what was reserved counts as spent"
+        told = run.facts["privacy"]
+        assert (told["rounds"], told["rounds_lost"]) == (4 - lost, lost)
+        assert told["epsilon_pld"] <= 4.0 * (1 + 1e-3)
+        assert ("cut off in 1 rounds" in run.facts["ended"]) == bool(lost)
         whole = federation(algorithm=METHODS[method]).run(4)
-        if where in ("stored", "committed"):
+        if not lost:
             assert all(torch.equal(run.tensors[n], tensor) for n, tensor in whole.tensors.items())
         assert not list(folder.glob("released-*"))
 
@@ -472,9 +479,16 @@ def test_what_another_run_left_in_the_folder_is_not_taken_for_this_run_s(tmp_pat
     for folder in tmp_path.glob("checkpoint-*"):
         shutil.rmtree(folder)
     sums = Sums(monkeypatch)
-    run = federation(**made).run(4, checkpoint=tmp_path)
+    seen = []
+
+    class Looking(tacit.Callback):
+        def on_round_end(self, row):
+            seen.append((tmp_path / "noise.key").read_bytes())
+
+    run = federation(**made).run(4, checkpoint=tmp_path, callbacks=[Looking()])
     assert len(sums.after) == len(run.rows) == 4
-    assert (tmp_path / "noise.key").read_bytes() != key
+    assert len(set(seen)) == 1
+    assert key not in seen
 
 
 def test_a_checkpoint_that_does_not_say_what_was_spent_is_refused(tmp_path):
@@ -492,7 +506,7 @@ def test_a_checkpoint_that_does_not_say_what_was_spent_is_refused(tmp_path):
 
 
 def test_noise_that_leaves_the_range_of_the_integers_is_refused():
-    with pytest.raises(errors.PrivacyError, match="does not fit into the integers"):
+    with pytest.raises(errors.PrivacyError, match="give at most 100000"):
         federation(privacy=level(epsilon=None, noise_multiplier=1e12)).run(1)
     with pytest.raises(errors.NoiseRequired, match="no noise makes"):
         federation(privacy=level(epsilon=1e-9, delta=1e-12), selection=tacit.Separated(3)).run(2)

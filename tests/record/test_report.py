@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import tacit
+from tacit.privacy.audit import AuditResult, Evidence
 from tacit.record import plots
 from tacit.record.report import Comparison, size, write
 from tacit.record.run import Run
@@ -20,6 +24,24 @@ def run() -> Run:
         task, tacit.Population.from_arrays(clients), tacit.FedProx(tacit.SGD(lr=0.1), mu=0.5), engine="eager", workers=1
     )
     return federation.run(2, test=lambda model: {"accuracy": 0.5}, progress=False)
+
+
+def private_run(**settings: Any) -> Run:
+    clients = tacit.Population.from_arrays({k: (torch.randn(8, 3), torch.randn(8, 1)) for k in range(40)})
+    clients.synthetic = True
+    task = tacit.Task(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss)
+    solver = tacit.SGD(lr=0.1, steps=1)
+    federation = tacit.Federation(task, clients, tacit.FedAvg(solver), engine="eager", workers=1, **settings)
+    return federation.run(2, progress=False)
+
+
+def sentences(page: str) -> list[str]:
+    """The points of every list of the page."""
+    return [unescape(point) for point in re.findall(r"<li>(.*?)</li>", page)]
+
+
+def points_of(claim: dict[str, Any], language: str) -> list[str]:
+    return [line[2:] for line in claim["text"][language].splitlines() if line.startswith("- ")]
 
 
 def text_of(page: str) -> str:
@@ -76,3 +98,43 @@ def test_the_plot_of_measures_names_the_part_that_was_measured() -> None:
     finally:
         plots.figure = original
     assert drawn == ["validation metric", "test metric"]
+
+
+def test_every_sentence_of_the_statement_is_a_point_under_its_heading_and_the_chinese_is_folded(tmp_path: Path) -> None:
+    made = private_run(privacy=tacit.UserLevel(epsilon=4.0, clip=0.5))
+    page = write(made, tmp_path / "report.html").read_text()
+    claim = made.facts["privacy"]
+    english, chinese = points_of(claim, "en"), points_of(claim, "zh")
+    assert "<pre" not in page, "its lines would not wrap"
+    assert sentences(page) == english + chinese
+    assert "<h3>What is claimed</h3><ul><li>" in page
+    assert page.index(escape(english[-1])) < page.index('<details lang="zh">') < page.index("<h3>承诺</h3>")
+    assert f"<b>{claim['epsilon']:.4g}</b><span>epsilon</span>" in page
+
+
+def test_a_promise_for_records_stands_beside_that_for_clients_or_alone(tmp_path: Path) -> None:
+    records = tacit.RecordLevel(epsilon=3.0, clip=1.0, delta=1e-3)
+    alone = private_run(record_privacy=records)
+    page = write(alone, tmp_path / "report.html").read_text()
+    claim = alone.facts["record_privacy"]
+    assert sentences(page) == points_of(claim, "en") + points_of(claim, "zh")
+    assert f"<b>{claim['epsilon']:.4g}</b><span>epsilon, for each record</span>" in page
+    assert "no formal privacy" not in page and "no privacy</b>" not in page
+    both = private_run(privacy=tacit.UserLevel(epsilon=4.0, clip=0.5), record_privacy=records)
+    found = sentences(write(both, tmp_path / "report.html").read_text())
+    for claim in (both.facts["privacy"], both.facts["record_privacy"]):
+        assert set(points_of(claim, "en")) <= set(found)
+
+
+def test_an_audit_that_a_run_carries_is_shown_and_a_contradiction_stands_out(tmp_path: Path) -> None:
+    made = run()
+    assert "Audit" not in write(made, tmp_path / "report.html").read_text()
+    evidence = Evidence("all rounds", "one-run <guess>", 300, 0.25, 4.0, None, {})
+    result = AuditResult(4.0, 4.1, 1e-3, 2.0, 5, 40, 300, 0.95, (evidence,), 1.125, 0, True)
+    made.facts["audit"] = result.values()
+    page = write(made, tmp_path / "report.html").read_text()
+    assert "Nothing contradicts the claim" in page and "INVALID" not in page
+    assert "Guessing could at best have shown 1.125" in page and "95% confidence" in page
+    assert "<td>one-run &lt;guess&gt;</td><td>0.25</td><td>4</td>" in page
+    made.facts["audit"] = replace(result, alarms=2).values()
+    assert "The run is INVALID" in write(made, tmp_path / "report.html").read_text()

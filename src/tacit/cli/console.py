@@ -95,7 +95,15 @@ def _comparison(
 
 
 def _privacy(result: Result) -> str:
-    told = result.privacy
+    told, records = result.privacy, result.record_privacy
+    if records is not None:
+        each = "can be foreseen" if records["epsilon"] is None else f"epsilon {records['epsilon']:.3g} at most"
+        alone = f"{each}, delta {records['delta']:.2g}, for every record of a client, against everybody else"
+        return alone if told is None else f"{_of_clients(told)}; {alone}"
+    return _of_clients(told)
+
+
+def _of_clients(told: Mapping[str, Any] | None) -> str:
     if told is None:
         return "none: this run gives no formal privacy (--epsilon 4 does)"
     if told.get("epsilon") is None:

@@ -88,6 +88,7 @@ def federated(plan: Plan, prepared: Prepared) -> Federation:
         seed=plan.seed,
         workers=plan.run.workers,
         privacy=build.privacy(plan),
+        record_privacy=build.record_privacy(plan),
         engine=plan.run.engine,
         device=plan.run.device,
     )
@@ -113,7 +114,7 @@ def _carried_out(plan: Plan, folder: RunFolder, prepared: Prepared, federation: 
     standing = prepared.standing(run.model, full=plan.run.compare, workers=workers)
     if plan.run.compare:
         if not quiet:
-            _tell("training its twin " + ("with privacy" if plan.privacy is None else "without privacy"))
+            _tell("training its twin " + ("without privacy" if plan.private else "with privacy"))
         standing = beside_its_twin(plan, prepared, standing, workers)
     else:
         standing = labelled(plan, standing)
@@ -173,7 +174,8 @@ def _result(
     from tacit.record.result import DataFacts, Result
 
     rows, facts, last = run.rows, run.facts, run.rows[-1]
-    phases = [name for name in last if name.startswith("seconds_")]
+    elapsed = dict(facts["elapsed"])
+    phases = [name for name in elapsed if name.startswith("seconds_")]
     kept = int(facts["kept_round"])
     measured = [{n: v for n, v in row.items() if n.startswith("test_") and v is not None} for row in rows[:kept]]
     watched = next((measures for measures in reversed(measured) if measures), measured[-1])
@@ -184,7 +186,7 @@ def _result(
         data=DataFacts(
             source=prepared.source,
             synthetic=prepared.synthetic,
-            fingerprint="" if plan.privacy is not None else federation.population.fingerprint(),
+            fingerprint="" if plan.private else federation.population.fingerprint(),
             notes=list(prepared.notes),
         ),
         seed=plan.seed,
@@ -192,8 +194,8 @@ def _result(
         rounds_planned=plan.rounds,
         kept_round=kept,
         ended=str(facts["ended"]),
-        seconds=sum(float(row["seconds"]) for row in rows),
-        seconds_by_phase={n.removeprefix("seconds_"): sum(float(row[n]) for row in rows) for n in phases},
+        seconds=float(elapsed["seconds"]),
+        seconds_by_phase={n.removeprefix("seconds_"): float(elapsed[n]) for n in phases},
         clients=len(federation.population),
         parameters=federation.task.d,
         engine=run.engine,
@@ -204,10 +206,11 @@ def _result(
         bytes_up_per_client=int(facts["bytes_up_per_client"]),
         bytes_down=sum(int(row["bytes_down"]) for row in rows),
         bytes_up=sum(int(row["bytes_up"]) for row in rows),
-        set_aside=sum(int(row["set_aside"]) for row in rows),
+        set_aside=sum(int(row["set_aside"] or 0) for row in rows),
         loss=None if last["loss"] is None else float(last["loss"]),
         privacy=facts.get("privacy"),
-        metrics=dict(standing.test[PLAIN if plan.privacy is None else PRIVATE] or {}),
+        record_privacy=facts.get("record_privacy"),
+        metrics=dict(standing.test[PRIVATE if plan.private else PLAIN] or {}),
         validation={name.removeprefix("test_"): float(value) for name, value in watched.items()},
         comparison=_table(standing.test),
         interval_metric=standing.headline,

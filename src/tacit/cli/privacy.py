@@ -18,6 +18,10 @@ from tacit.cli.sweep import sweep
 
 if TYPE_CHECKING:
     from tacit.privacy.account import Account
+    from tacit.privacy.event import Charges
+
+DELTA = 1e-5
+"""At which the ledger's epsilon is told where nothing says another."""
 
 EPSILON_EXAMPLES = """\b
 Examples:
@@ -185,6 +189,7 @@ def _verdict(found: Mapping[str, Any]) -> str:
 def statement(name: RunName, language: Language = "en", json: Json = False) -> None:
     """Print what a run protects, from whom and how much; and what it does not."""
     from tacit.errors import StorageError, UsageError
+    from tacit.privacy.record_wording import text as record_text
     from tacit.privacy.wording import LANGUAGES, no_privacy, text
     from tacit.record.folder import opened
 
@@ -193,11 +198,13 @@ def statement(name: RunName, language: Language = "en", json: Json = False) -> N
     folder = opened(name)
     if not folder.finished:
         raise StorageError(f"{folder.path} is not finished and has no statement yet: {folder.resuming}")
-    found = folder.result.privacy
+    found, records = folder.result.privacy, folder.result.record_privacy
     if json:
-        _as_json(found)
-    else:
-        print(no_privacy(language) if found is None else text(found, language))
+        _as_json(found if records is None else {"privacy": found, "record_privacy": records})
+        return
+    pages = [text(found, language)] if found is not None else []
+    pages += [record_text(records, language)] if records is not None else []
+    print("\n\n".join(pages) or no_privacy(language))
 
 
 @app.command(epilog=LEDGER_EXAMPLES)
@@ -229,30 +236,29 @@ def ledger(verify: Verify = False, delta: Delta = None, adjacency: Adjacency = "
         return
     columns = ("population", "unit", "runs", "rounds", "open", "epsilon", "delta", "limit")
     console.table(columns, [[_cell(account, name) for name in columns] for account in accounts], left=2)
-    if any(account["epsilon"] is None for account in accounts):
-        console.say("an epsilon without bound, or without a delta to tell it at: --delta 1e-5, say, gives one")
+    if any(account["delta_by"] == "default" for account in accounts):
+        console.say(f"delta is {DELTA:g} where neither a limit nor the number of clients is on record: --delta says it")
+    for problem in dict.fromkeys(account["problem"] for account in accounts if account["problem"]):
+        console.say(f"no bound: {problem}")
     if verify:
         print("every entry is as it was written")
 
 
 def _account(account: Account, delta: float | None, adjacency: str) -> dict[str, Any]:
-    """An account as JSON values. Its delta is as given, else of its limit, else as runs on so many clients take it."""
+    """An account as JSON values, with its epsilon at the delta that is given, or best known."""
     from math import isinf
 
     from tacit.errors import UsageError
     from tacit.privacy.accountant import COARSE, spent
-    from tacit.privacy.user_level import UserLevel
 
     reserves = [entry for entry in account.entries() if entry.kind == "reserve"]
     runs, limit, charged = {entry.run for entry in reserves}, account.limit(), account.charges()
-    units = [event.units for event, _ in charged if hasattr(event, "units")]
-    at = delta or (limit[1] if limit else None) or (UserLevel().delta_for(min(units)) if units else None)
+    at, by = _delta(delta, limit, charged)
     found, problem = None, None
-    if at is not None and charged:
-        try:
-            found = spent(charged, at, adjacency, interval=COARSE)
-        except UsageError as error:
-            problem = str(error)
+    try:
+        found = spent(charged, at, adjacency, interval=COARSE).epsilon if charged else 0.0
+    except UsageError as error:
+        problem = str(error)
     return {
         "population": account.population,
         "unit": account.unit,
@@ -260,19 +266,33 @@ def _account(account: Account, delta: float | None, adjacency: str) -> dict[str,
         "rounds": len({(entry.run, entry.round) for entry in reserves}),
         "reserves": len(reserves),
         "open": sum(len(account.open_rounds(run)) for run in runs),
-        "epsilon": 0.0 if not charged else None if found is None or isinf(found.epsilon) else found.epsilon,
+        "epsilon": None if found is None or isinf(found) else found,
         "delta": at,
+        "delta_by": by,
         "problem": problem,
         "limit": None if limit is None else {"epsilon": limit[0], "delta": limit[1]},
         "head": account.head(),
     }
 
 
+def _delta(given: float | None, limit: tuple[float, float] | None, charged: Charges) -> tuple[float, str]:
+    """At which epsilon is told, and who says so. Runs on n clients take n^-1.1, and not all events tell n."""
+    from tacit.privacy.event import FixedSize, Truncated
+    from tacit.privacy.user_level import UserLevel
+
+    clients = [event.units for event, _ in charged if isinstance(event, Truncated | FixedSize)]
+    if given is not None:
+        return given, "option"
+    if limit is not None and limit[1] > 0:
+        return limit[1], "limit"
+    return (UserLevel().delta_for(min(clients)), "clients") if clients else (DELTA, "default")
+
+
 def _cell(account: Mapping[str, Any], name: str) -> str:
     value = account[name]
     if name == "limit":
         return "none" if value is None else f"{value['epsilon']:g} at {value['delta']:.3g}"
-    return _number(value, "-")
+    return _number(value, "no bound")
 
 
 def _number(value: object, nothing: str) -> str:

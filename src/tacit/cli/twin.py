@@ -30,7 +30,7 @@ def beside_its_twin(plan: Plan, prepared: Prepared, standing: Standing, workers:
         run = _trained(plan, prepared)
     except TacitError as error:
         reason = " ".join(str(error).split())
-        kind = "private" if plan.privacy is None else "plain"
+        kind = "plain" if plan.private else "private"
         note = f"there is no {kind} twin beside this run: {reason}"
         return replace(labelled(plan, standing), notes=(*standing.notes, note))
     other = prepared.standing(run.model, full=False, workers=workers)
@@ -60,16 +60,17 @@ def _with(plan: Plan, standing: Standing, *others: Mapping[str, Any]) -> Standin
 
 def _side_by_side(plan: Plan, mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """The rows of both: each has its own model's under `federated`."""
-    pair = (mine, other) if plan.privacy is None else (other, mine)
+    pair = (other, mine) if plan.private else (mine, other)
     first = {name: rows[PLAIN] for name, rows in zip((PLAIN, PRIVATE), pair, strict=True) if PLAIN in rows}
     return first | {name: row for name, row in mine.items() if name != PLAIN}
 
 
 def _note(plan: Plan, run: Run) -> str:
-    if plan.privacy is not None:
+    if plan.private:
         return "all rows but that of the private model come without formal privacy: its claim does not cover them"
     claim = run.facts["privacy"]
+    charged = "" if claim["synthetic"] else "; it was charged to the ledger, as a run of its own"
     return (
-        f"federated private: the same with user-level privacy, epsilon {claim['epsilon']:.3g} at delta "
-        f"{claim['delta']:.2g}; no claim covers the other rows"
+        f"federated private: the same with user-level privacy and cohorts for it, epsilon {claim['epsilon']:.3g} at "
+        f"delta {claim['delta']:.2g}; no claim covers the other rows{charged}"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tacit.errors import TacitWarning, UsageError
+from tacit.errors import TacitWarning, UnboundedState, UsageError
 from tacit.learning.batches import Batches, Examples
 from tacit.learning.eager import EagerEngine
 from tacit.learning.probe import probe
@@ -86,6 +86,7 @@ def choose(
     engine: str = "auto",
     device: str = "cpu",
     clip: float | None = None,
+    private: bool = False,
 ) -> Choice:
     """Climbs the ladder.
 
@@ -97,14 +98,21 @@ def choose(
         engine: "auto", or the name of the one engine to take (still verified).
         device: "cpu", or the accelerator on which the vmapped engine is tried first.
         clip: what gradients of single examples are cut to, where steps are private; None where they are not.
+        private: whether no client may change another's report, so that a model that keeps state is refused.
 
     Raises:
+        UnboundedState: it is.
         UsageError: the engine that was asked for does not accept the task, or disagrees with the eager one.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine is {engine!r}: give one of {', '.join(ENGINES)}")
     declined: dict[str, str] = {}
     effects = probe(task.model, task.loss, sample.x, sample.y).effects
+    if effects and (private or clip is not None):
+        raise UnboundedState(
+            f"the model or its loss keeps state that no report carries: {effects}. What one client leaves in it would "
+            "change the reports of others, past every bound on its own: keep no state, or train without privacy"
+        )
     if effects:
         warnings.warn(
             f"the model or its loss keeps state that no report carries: {effects}. It goes on from client to client. "

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
     from tacit.learning.solver import Solver
     from tacit.plan.plan import Part, Plan
+    from tacit.privacy.record_level import RecordLevel
     from tacit.privacy.user_level import UserLevel
     from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Selection
@@ -54,6 +55,11 @@ def selection(plan: Plan) -> Selection:
 def privacy(plan: Plan) -> UserLevel | None:
     """What the run promises; None where it is not private."""
     return None if plan.privacy is None else made(plan.privacy)
+
+
+def record_privacy(plan: Plan) -> RecordLevel | None:
+    """What the run promises of every record; None where it promises nothing."""
+    return None if plan.record_privacy is None else made(plan.record_privacy)
 
 
 def stopping(plan: Plan) -> list[Stopping]:

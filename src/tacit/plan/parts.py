@@ -21,8 +21,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "solver": ("SGD", "Adam"),
     "selection": ("Everyone", "Uniform", "Poisson", "Separated"),
     "privacy": ("UserLevel",),
+    "record_privacy": ("RecordLevel",),
 }
-ABSENT = ("privacy",)
+ABSENT = ("privacy", "record_privacy")
 """Sections that a plan need not have. One that is there and names no class is of the first."""
 SCHEDULES = {"cosine": "Cosine", "step_decay": "StepDecay", "exponential": "Exponential", "warmup": "Warmup"}
 STOPS = {"patience": "Patience", "converged": "Converged"}

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 VERSION = 1
+LEVELS = ("privacy", "record_privacy")
+"""The sections that make a run private."""
 SEEDS = 2**63  # what a TOML integer holds
 
 
@@ -52,7 +54,7 @@ class RunOptions(_Frozen):
     """How the run is carried out. None of this is part of the hash, for it does not change what is computed."""
 
     workers: int | None = Field(default=None, ge=1, description="clients trained at once; none takes every core")
-    engine: Literal["auto", "fused", "traced", "vmapped", "eager"] = Field(
+    engine: Literal["auto", "fused", "traced", "ghost", "vmapped", "eager"] = Field(
         default="auto", description="how local steps are run"
     )
     device: str = Field(default="cpu", description="cpu, or an accelerator such as cuda")
@@ -77,6 +79,9 @@ class Plan(_Frozen):
     solver: Part = Field(description="how a client learns")
     selection: Part = Field(description="who takes part in a round")
     privacy: Part | None = Field(default=None, description="differential privacy; none gives no formal privacy")
+    record_privacy: Part | None = Field(
+        default=None, description="differential privacy of every record of a client, inside of that client"
+    )
     stop: Stop = Field(default_factory=Stop, description="when the run ends early")
     run: RunOptions = Field(default_factory=RunOptions, description="how it is carried out; not part of the hash")
 
@@ -85,6 +90,11 @@ class Plan(_Frozen):
         """Tables as a plan holds them, for `model_copy`."""
         kept: Mapping[str, Any] = _frozen(values)
         return kept
+
+    @property
+    def private(self) -> bool:
+        """Whether the run promises differential privacy, of clients or of records."""
+        return any(getattr(self, name) is not None for name in LEVELS)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -97,7 +107,7 @@ class Plan(_Frozen):
             "data": _plain(self.data),
             "model": _plain(self.model),
             **{name: self._part(name) for name in ("algorithm", "solver", "selection")},
-            **({} if self.privacy is None else {"privacy": self._part("privacy")}),
+            **{name: self._part(name) for name in LEVELS if getattr(self, name) is not None},
             "stop": {name: _plain(rule) for name, rule in self.stop if rule is not None},
             "run": self.run.model_dump(),
         }

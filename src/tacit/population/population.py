@@ -95,6 +95,11 @@ class Population(ABC):
         text = "\x1e".join(f"{i}\x1f{n}" for i, n in zip(self.ids, self.sizes.tolist(), strict=True))
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
+    known_as: str | None = None
+    """By which a privacy ledger knows these people, whatever is made of their data: set it to a text of your own, the
+    same in every run. None: by the data as they are, so that other features of the same people look like other people.
+    """
+
     def fingerprint(self) -> str:
         """A short digest of ids, sizes and examples, by which a resumed run recognises its population.
 

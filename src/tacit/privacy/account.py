@@ -67,6 +67,23 @@ class Account:
         with self._chain.held():
             return [entry for entry in self._tally.open.values() if entry.run == run]
 
+    def begin(self, run: str, plan: str) -> Entry:
+        """Notes that a run begins. It costs nothing; what the run keeps of it ties the run to this ledger.
+
+        Args:
+            run: which run.
+            plan: a digest of its plan.
+        """
+        with Problems("the run cannot begin", UsageError) as problems:
+            problems.extend(_text("run", run) + _text("plan", plan, 0))
+        with self._chain.held(write=True) as connection:
+            return self._append(connection, "begin", run=run, plan=plan)
+
+    def reserved(self, run: str) -> int:
+        """How many events of a run were reserved, committed or not."""
+        with self._chain.held():
+            return sum(self._tally.spent.get(run, {}).values())
+
     def reserve(
         self, run: str, round: int, event: Event | None, plan: str, allow: Callable[[Charges], None], note: str = ""
     ) -> Entry:

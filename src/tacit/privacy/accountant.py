@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from tacit.errors import UsageError
-from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
+from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, Unbounded, charges
 
 ZERO_OUT, ADD_REMOVE, REPLACE_ONE = "zero-out", "add-remove", "replace-one"
 ADJACENCIES = (ZERO_OUT, ADD_REMOVE, REPLACE_ONE)
@@ -27,8 +29,21 @@ FINE, COARSE, ROUGH = 2.5e-4, 1e-3, 1e-2
 """Grids of the privacy loss: for statements, for gates, and for searches and progress. All give upper bounds."""
 POINTS = 1e5
 """So many points of a grid suffice for the privacy loss of one release: a wider one gets wider steps."""
-QUICK_ORDERS = (1.5, *map(float, range(2, 17)), 20.0, 24.0, 32.0, 40.0, 48.0, 63.0)
+QUICK_STAGES = ((1.5, *map(float, range(2, 17))), (20.0, 24.0, 32.0, 40.0, 48.0, 63.0))
 """Renyi orders for searches: fewer give a larger bound, and for sampling of a fixed size many times sooner."""
+STAGES = (
+    tuple(tenths / 10 for tenths in range(11, 110)),
+    tuple(map(float, range(11, 64))),
+    (128.0, 256.0, 512.0, 1024.0),
+)
+"""All Renyi orders, those of dp-accounting, in the order in which they are tried. High ones take the longest, and are
+left out once the best is found: epsilon is `(K(a) + log(1 / delta) + (a - 1) log(a - 1) - a log a) / (a - 1)` for the
+order a, with the cumulant generating function K of the privacy loss; a convex function over a positive linear one is
+quasi-convex, so a minimum within a stage is that of all orders."""
+QUIETEST, LOUDEST, LOUDEST_FIXED = 1e-3, 1e100, 1e6
+"""Noise multipliers between which dp-accounting is asked. Below, a single release costs hundred thousands, and numbers
+overflow, some of them unseen: there is no bound. Above, less noise is told, which is a bound as well: squares would
+overflow, and for sampling of a fixed size differences of rounded numbers fall below 0."""
 WIDEST = 1.0
 """A grid that would need wider steps says nothing: losses are in the hundred thousands."""
 MOST_EPSILON = 1e6
@@ -83,6 +98,8 @@ def pld_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *
 
     Sampling of a fixed size has no known privacy loss distribution: it counts as no sampling here.
     """
+    if any(isinstance(event, Unbounded) for event, _ in all_charges):
+        return math.inf
     if adjacency == ADD_REMOVE and any(isinstance(event, FixedSize) for event, _ in all_charges):
         raise UsageError(
             "sampling of a fixed size: where a unit is added or removed, cohorts differ in two units, and no bound is "
@@ -90,7 +107,12 @@ def pld_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *
         )
     plain = _without_fixed(all_charges)
     if all(isinstance(event, Gaussian) for event, _ in plain):
-        return gaussian_epsilon(math.sqrt(sum(n / e.noise**2 for e, n in plain)), delta, adjacency)
+        return gaussian_epsilon(math.sqrt(sum(n * _square(1 / e.noise) for e, n in plain)), delta, adjacency)
+    return _numeric_epsilon(plain, delta, adjacency, interval)
+
+
+@lru_cache(maxsize=256)
+def _numeric_epsilon(plain: Charges, delta: float, adjacency: str, interval: float) -> float:
     interval = _grid(plain, adjacency, interval)
     if interval > WIDEST:
         return math.inf
@@ -107,6 +129,8 @@ def rdp_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *
     import dp_accounting
     from dp_accounting import rdp
 
+    if any(isinstance(event, Unbounded) for event, _ in all_charges):
+        return math.inf
     relation = dp_accounting.NeighboringRelation
     sampled = any(isinstance(event, PoissonSampled | Truncated) for event, _ in all_charges)
     fixed = any(isinstance(event, FixedSize) for event, _ in all_charges)
@@ -115,19 +139,32 @@ def rdp_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *
     # dp-accounting's RDP accountant takes the noise relative to the distance of neighbours, 2 C where one unit is
     # replaced, and its PLD accountant relative to C. What holds for any replacement holds for one by nothing.
     halved = adjacency == REPLACE_ONE or fixed
-    accountant = rdp.RdpAccountant(
-        orders=QUICK_ORDERS if quick else None,
-        neighboring_relation=relation.REPLACE_ONE if halved else relation.ADD_OR_REMOVE_ONE,
-    )
+    if any(event.noise < QUIETEST for event, _ in all_charges):
+        return math.inf
+    relation = relation.REPLACE_ONE if halved else relation.ADD_OR_REMOVE_ONE
+    best = math.inf
+    with _muted():
+        for orders in QUICK_STAGES if quick else STAGES:
+            accountant = rdp.RdpAccountant(orders=orders, neighboring_relation=relation)
+            for event, count in all_charges:
+                accountant.compose(_rdp_event(event, 0.5 if halved else 1.0), count)
+            epsilon, order = accountant.get_epsilon_and_optimal_order(delta)
+            best = min(best, float(epsilon))
+            if math.isfinite(epsilon) and order < orders[-1]:
+                break
+    return _finite(best)
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keeps absl from telling of orders that dp-accounting leaves out, and of divergences that round to below 0."""
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it tells of orders that it leaves out
+    logger.setLevel(logging.ERROR)
     try:
-        for event, count in all_charges:
-            accountant.compose(_rdp_event(event, 0.5 if halved else 1.0), count)
+        yield
     finally:
         logger.setLevel(level)
-    return _finite(float(accountant.get_epsilon(delta)))
 
 
 def gaussian_epsilon(mu: float, delta: float, adjacency: str = ZERO_OUT) -> float:
@@ -233,10 +270,15 @@ def _grid(all_charges: Charges, adjacency: str, interval: float) -> float:
     one, together = 0.0, 0.0
     for event, count in all_charges:
         rate = getattr(event, "rate", 1.0)
-        square = (distance / event.noise) ** 2
+        square = _square(distance / event.noise)
         together += count * min(rate**2 * math.expm1(min(square, 100.0)), square)
         one = max(one, square)
     return max(interval, _span(one) / POINTS, _span(together) / (10 * POINTS))
+
+
+def _square(number: float) -> float:
+    """Infinite, and no OverflowError, where it is beyond all floats."""
+    return number * number
 
 
 def _span(square: float) -> float:
@@ -269,18 +311,19 @@ def _sampled_pld(event: Event, adjacency: str, interval: float) -> Any:
         ADD_REMOVE: relations.ADD_OR_REMOVE_ONE,
         REPLACE_ONE: relations.REPLACE_ONE,
     }[adjacency]
+    noise = min(event.noise, LOUDEST)
     if isinstance(event, Truncated):
         return distributions.from_truncated_subsampled_gaussian_mechanism(
             dataset_size=event.units,
             sampling_probability=event.rate,
             truncated_batch_size=event.cap,
-            noise_multiplier=event.noise,
+            noise_multiplier=noise,
             value_discretization_interval=interval,
             neighboring_relation=relation,
         )
     rate = event.rate if isinstance(event, PoissonSampled) else 1.0
     return distributions.from_gaussian_mechanism(
-        standard_deviation=event.noise,
+        standard_deviation=noise,
         value_discretization_interval=interval,
         sampling_prob=rate,
         neighboring_relation=relation,
@@ -290,7 +333,8 @@ def _sampled_pld(event: Event, adjacency: str, interval: float) -> Any:
 def _rdp_event(event: Event, scale: float) -> Any:
     import dp_accounting
 
-    inner = dp_accounting.GaussianDpEvent(event.noise * scale)
+    noise = min(event.noise, LOUDEST_FIXED if isinstance(event, FixedSize) else LOUDEST)
+    inner = dp_accounting.GaussianDpEvent(noise * scale)
     if isinstance(event, PoissonSampled | Truncated):
         return dp_accounting.PoissonSampledDpEvent(event.rate, inner)
     if isinstance(event, FixedSize):

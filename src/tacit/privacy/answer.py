@@ -11,6 +11,7 @@ from tacit.checks import is_count, is_number
 from tacit.errors import Problems, UsageError
 from tacit.privacy.accountant import ADD_REMOVE, ADJACENCIES, REPLACE_ONE, ZERO_OUT, spent
 from tacit.privacy.event import Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
+from tacit.privacy.user_level import LOUDEST
 from tacit.selection.cohort import SAFE
 
 USED = {
@@ -75,12 +76,14 @@ class Question:
             yield f"--cohort is {self.cohort} of {self.population} clients: give at most {self.population}"
 
     def _of_all(self) -> Iterator[str]:
-        for name, least, most, example in (("noise", 0, None, "1.0"), ("delta", 0, 1, "1e-5")):
+        for name, most, example in (("noise", None, "1.0"), ("delta", 1, "1e-5")):
             value = getattr(self, name)
             if value is None:
                 yield f"--{name} is missing: give --{name} {example}, say"
-            elif not is_number(value) or value <= least or (most is not None and value >= most):
+            elif not is_number(value) or value <= 0 or (most is not None and value >= most):
                 yield f"--{name} is {value}: give a number above 0" + ("" if most is None else " and below 1")
+        if self.noise is not None and is_number(self.noise) and self.noise > LOUDEST:
+            yield f"--noise is {self.noise}, more than any run of tacit adds: give at most {LOUDEST:g}"
         if self.rounds is None:
             yield "--rounds is missing: give --rounds 1000, say"
         elif not 1 <= self.rounds <= MOST_ROUNDS:

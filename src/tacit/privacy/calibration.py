@@ -13,8 +13,16 @@ LEAST, MOST = log(1e-2), log(1e5)
 """Logarithms of the noise multipliers between which is searched."""
 NEAR = 2e-4
 """Relative precision of a noise multiplier. It errs on the side of more noise."""
-CLOSE, STEPS = 2e-3, 5
-"""So near to its budget, relatively, a calibration is done; so many steps are made to come there."""
+CLOSE, STEPS = 2e-3, 60
+"""So near to its budget, relatively, a calibration is done; so many steps are made at most to come there."""
+SECANTS = 5
+"""Steps along a slope, before an interval in which the answer lies is halved: epsilon may leap to 0."""
+ROOM = CLOSE / 4
+"""What the first guess leaves free, for the error of the rough grid: mostly it then needs no second one."""
+LEAP = 0.5
+"""A step goes no farther, in logarithms: where delta alone pays for everything, epsilon falls to 0 at once."""
+FIRST = 1e-2
+"""Precision of the search on the rough grid, from which one step along the slope leads on."""
 
 
 def noise_for(
@@ -40,18 +48,33 @@ def noise_for(
     if found in (inf, LEAST):
         return exp(found)
     # The rough grid asks for a little too much noise: one step along its slope, and back to the safe side.
-    slope = min((excess(found + 0.01, ROUGH) - excess(found, ROUGH)) / 0.01, -0.1)
-    better = excess(found, ROUGH / 2)
+    slope = min((excess(found + FIRST, ROUGH) - excess(found, ROUGH)) / FIRST, -0.1)
+    better, room = excess(found, ROUGH), NEAR
     if any(isinstance(e, PoissonSampled | Truncated) for e in (event(1.0), *(e for e, _ in before))):
-        better -= (excess(found, ROUGH) - better) / 3  # the error of a grid falls with the square of its steps
-    at = found - min(better, 0.0) / slope + NEAR
-    for _ in range(STEPS):
-        if excess(at, COARSE) > -CLOSE:
+        finer = excess(found, ROUGH / 2)
+        better, room = finer - (better - finer) / 3, ROOM  # the error of a grid falls with the square of its steps
+    return exp(_approached(lambda at: excess(at, COARSE), found - _leap((better + room) / slope), slope, room))
+
+
+def _approached(excess: Callable[[float], float], at: float, slope: float, room: float) -> float:
+    """Where a falling function is a little below 0, from a guess and its slope there; infinite if there is no such."""
+    low, high, before = -inf, inf, None
+    for step in range(STEPS):
+        over = excess(at)
+        low, high = (at, high) if over > 0 else (low, at)
+        if -CLOSE < over <= 0 or high - low < NEAR:
             break
-        at -= excess(at, COARSE) / slope
-    while (over := excess(at, COARSE)) > 0:
-        at += NEAR - over / slope
-    return exp(at)
+        if before is not None:
+            slope = min((over - before[1]) / (at - before[0]), -0.1)
+        before = at, over
+        at -= _leap((over + room) / slope)
+        if not low < at < high or (step >= SECANTS and high - low < inf):
+            at = (low + high) / 2
+    return high
+
+
+def _leap(step: float) -> float:
+    return max(-LEAP, min(step, LEAP))
 
 
 def _root(excess: Callable[[float], float]) -> float:
@@ -67,5 +90,5 @@ def _root(excess: Callable[[float], float]) -> float:
         low, high = low - 1.0, low
         if low < LEAST:
             return LEAST
-    found: float = brentq(excess, low, high, xtol=NEAR)
-    return found if excess(found) <= 0 else found + NEAR
+    found: float = brentq(excess, low, high, xtol=FIRST)
+    return found

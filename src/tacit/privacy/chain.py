@@ -46,7 +46,8 @@ class Entry:
         population: a commitment to the data, as hexadecimal text.
         unit: whose data are protected as one: "user", "record", ...
         run: which run; "" for a limit.
-        kind: "reserve" before noise is drawn, "commit" after the release, "limit" for a budget of the population.
+        kind: "begin" of a run, "reserve" before noise is drawn, "commit" after the release, "limit" for a budget of the
+            population.
         round: of the run.
         event: what a reserve costs; None where an earlier reserve of its run paid for it, and for other kinds.
         plan: a digest of the plan of the run.
@@ -115,6 +116,9 @@ class Tally:
         elif entry.kind == "commit":
             reserved = self.open.pop(entry.reserve or 0, None)
             if reserved is None or (reserved.run, reserved.round) != (entry.run, entry.round):
+                return False
+        elif entry.kind == "begin":
+            if entry.event is not None:
                 return False
         elif entry.kind == "limit":
             if entry.budget is None:

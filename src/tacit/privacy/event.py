@@ -77,8 +77,16 @@ class LocalSteps:
         return Gaussian(self.noise) if self.rate >= 1 else PoissonSampled(self.noise, self.rate)
 
 
-Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize | LocalSteps
-KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, LocalSteps)
+@dataclass(frozen=True)
+class Unbounded:
+    """A release whose noise can be foreseen, or that has none: nothing bounds what it tells."""
+
+    kind: ClassVar[str] = "unbounded"
+    noise: ClassVar[float] = 0.0
+
+
+Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize | LocalSteps | Unbounded
+KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, LocalSteps, Unbounded)
 EVENTS: dict[str, type[Any]] = {event.kind: event for event in KINDS}
 
 
@@ -104,6 +112,8 @@ def event_of(values: Mapping[str, Any]) -> Event:
 
 
 def _makes_sense(event: Event) -> bool:
+    if isinstance(event, Unbounded):
+        return True
     good = is_number(event.noise) and event.noise > 0
     if isinstance(event, LocalSteps):
         good &= is_whole(event.steps, 1)

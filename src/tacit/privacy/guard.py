@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from tacit.checks import MOST
-from tacit.errors import BudgetExceeded, LedgerForked, PrivacyError, SamplerMismatch, StorageError
+from tacit.errors import BudgetExceeded, Exhausted, LedgerForked, PrivacyError, SamplerMismatch, StorageError
 from tacit.privacy.accountant import COARSE, FINE, Curve, most
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.correlated import Int, Turns, coefficients
-from tacit.privacy.event import Charges, charges
+from tacit.privacy.event import Charges, Event, Unbounded, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.plan import PrivacyPlan
@@ -35,7 +35,7 @@ from tacit.privacy.wording import LANGUAGES, text
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
-    from tacit.selection.cohort import Sampling
+    from tacit.selection.cohort import Cohort
 
 SECRET = "noise.key"
 """File of the secret of a run whose noise combines draws of several rounds."""
@@ -68,29 +68,32 @@ class Guard:
         """Of the round that is to be released: they change where the clip norm adapts."""
         self.close = close
         self.run = str(saved["run"]) if saved else uuid.uuid4().hex
-        kept = folder / SECRET if folder is not None and plan.bands > 1 else None
-        if kept is not None and saved is not None and not kept.is_file():
-            raise StorageError(f"{kept} is gone, without which the noise of earlier rounds cannot be continued")
+        self._kept = folder / SECRET if folder is not None and plan.bands > 1 else None
         if saved is None:  # what another run left in the folder is neither this one's noise nor its sums
-            self.released.forget(MOST)
-            if kept is not None:
-                kept.unlink(missing_ok=True)
-        self.source = NoiseSource(plan.level.insecure_seed, kept)
+            self.forget()
+        self._lacking = saved is not None and self._kept is not None and not self._kept.is_file()
+        self.source = NoiseSource(plan.level.insecure_seed, None if self._lacking else self._kept)
         self._turns = None if plan.sampling.gap is None else Turns(plan.sampling.gap)
         self._head = str(saved["head"]) if saved else ""
         mine: list[Entry] = []
-        if saved is not None and account is not None:
-            account.require(self._head, self.run)
+        if account is not None:
+            if saved is None:
+                self._head = account.begin(self.run, self.digest).digest
+            else:
+                account.require(self._head, self.run)
             mine = [entry for entry in account.entries() if entry.run == self.run]
-        self._charged = any(entry.event is not None for entry in mine)
+        self._charged = sum(entry.event is not None for entry in mine)
         self._committed = {entry.round for entry in mine if entry.kind == "commit"}
-        self.before: Charges = () if account is None else account.charges(without_run=self.run)
         self.epsilon: Callable[[int], float] = plan.most
         if not plan.at_once:
             self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
         self._set_budget()
-        self._agreed = self._limits()
+        self._agreed, self._begun = self._limits(), self.before
         self._require_budget()
+
+    def so_far(self, rounds: int) -> float:
+        """Epsilon after so many rounds of the run, with those that were cut off."""
+        return self.epsilon(rounds + self._lost(rounds))
 
     def seed(self, public: int) -> int:
         """For the coins of the selection. Nobody else knows it: sampling protects only while cohorts are secret.
@@ -115,19 +118,34 @@ class Guard:
         for earlier in range(first, round + 1):
             self._turns.take(earlier, draw(earlier))
 
-    def require_declared(self, sampling: Sampling) -> None:
-        """Holds the sampling of a cohort against what the accounting assumes.
+    @property
+    def before(self) -> Charges:
+        """What other runs on the population were charged, until now."""
+        return () if self._account is None else self._account.charges(without_run=self.run)
+
+    def require_declared(self, cohort: Cohort) -> None:
+        """Holds a cohort against what the accounting assumes.
 
         Raises:
             SamplerMismatch: the selection drew otherwise than it declares.
         """
-        if sampling != self.plan.sampling:
-            raise SamplerMismatch(f"a cohort was drawn as {sampling!r}, and {self.plan.sampling!r} was declared")
+        declared, clients = self.plan.sampling, cohort.clients
+        if cohort.sampling != declared:
+            raise SamplerMismatch(f"a cohort was drawn as {cohort.sampling!r}, and {declared!r} was declared")
+        most = declared.cap if declared.kind == "poisson" else declared.of
+        if len(np.unique(clients)) < len(clients) or len(clients) > (most or declared.of):
+            raise SamplerMismatch(
+                f"a cohort has {len(clients)} clients, {len(np.unique(clients))} of them different, where {declared!r} "
+                "was declared: a client counts once in a round"
+            )
+        if len(clients) and not (clients.min() >= 0 and clients.max() < declared.of):
+            raise SamplerMismatch(f"a cohort holds clients outside of 0 to {declared.of - 1}")
 
     def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
         """What the first `rounds` rounds of the run promise; sooner, and a little less exactly, where not `final`."""
         interval = FINE if final else COARSE
-        told = statement(self.plan, rounds, self.before, self._account is None, self.source.secure, interval)
+        lost = self._lost(rounds) if final else 0
+        told = statement(self.plan, rounds, lost, self.before, self._account is None, self.source.secure, interval)
         return told | {"text": {language: text(told, language) for language in LANGUAGES}}
 
     def state(self) -> dict[str, Any]:
@@ -142,17 +160,31 @@ class Guard:
         """
         if round >= self.plan.rounds:
             raise BudgetExceeded(_beyond(self.plan.rounds))
+        if self._lacking:
+            raise StorageError(f"{self._kept} is gone, without which the noise of earlier rounds cannot be continued")
         if self._account is None:
             return None
-        if self.plan.bands > 1 and round in self._committed:
+        if self.plan.at_once and round in self._committed:
             raise LedgerForked(
-                f"round {round + 1} was released before, with the noise that it would have again: the difference of "
-                "the two would be without any. Go on from the newest checkpoint, or begin the run anew"
+                f"round {round + 1} was released before, and its clients would take part in it once more, or with the "
+                "same noise. Go on from the newest checkpoint, or begin the run anew"
             )
-        event = None if self.plan.at_once and self._charged else self.plan.event
+        limit, lost = self.plan.level.epsilon, self._lost(round)
+        if limit is not None and lost and self.plan.most(round + lost + 1) > limit * (1 + 1e-3):
+            raise Exhausted(f"the run's epsilon of {limit:g} is spent: it was cut off in {lost} rounds, which count")
+        event = None if self.plan.at_once and self._charged else self._event
         entry = self._account.reserve(self.run, round, event, self.digest, self._allow)
-        self._head, self._charged = entry.digest, True
+        self._head, self._charged = entry.digest, self._charged + (event is not None)
         return entry
+
+    @property
+    def _event(self) -> Event:
+        """What a release costs; noise that can be foreseen bounds nothing."""
+        return self.plan.event if self.source.secure else Unbounded()
+
+    def _lost(self, rounds: int) -> int:
+        """For how many rounds the run was charged beside the first `rounds`: those that were cut off."""
+        return 0 if self.plan.at_once or self._account is None else max(self._charged - rounds, 0)
 
     def release(self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor) -> Tensor:
         """Adds the noise of `round` to a sum of integers, once, and makes the result durable before anybody sees it.
@@ -181,10 +213,15 @@ class Guard:
         like = {"total": torch.empty(size, dtype=torch.int64), "clients": None, "memory": None}
         found = self.released.load(round, like)
         if found is not None and self._account is not None:
-            for entry in self._account.open_rounds(self.run):
-                if entry.round == round:
-                    self._commit(entry, found["total"])
+            for entry in [e for e in self._account.open_rounds(self.run) if e.round == round][-1:]:
+                self._commit(entry, found["total"])  # the sum is that of the last attempt
         return found
+
+    def forget(self) -> None:
+        """Removes what only a run that goes on needs: stored sums, and the secret of noise that combines rounds."""
+        self.released.forget(MOST)
+        if self._kept is not None:
+            self._kept.unlink(missing_ok=True)
 
     @property
     def digest(self) -> str:
@@ -218,21 +255,22 @@ class Guard:
 
     def _require_budget(self) -> None:
         """Refuses a run of which it is known beforehand that its population cannot afford it."""
-        whole = charges([*self.before, *self.plan.charged(self.plan.rounds)])
+        whole = charges([*self._begun, *self.plan.charged(self.plan.rounds)])
         for budget, delta in self._agreed:
             if most(whole, delta, self.plan.level.adjacency) > budget:
-                self._refuse(self.before, budget, delta)
+                self._refuse(self._begun, budget, delta)
 
     def _allow(self, all_charges: Charges) -> None:
         """Called by the ledger with everything that is charged, this round included."""
-        mine = dict(self.before)
+        mine = dict(self._begun)
         mine[self.plan.event] = mine.get(self.plan.event, 0) + (1 if self.plan.at_once else self.plan.rounds)
         limits = self._limits()
         if limits == self._agreed and all(count <= mine.get(event, 0) for event, count in all_charges):
             return  # what was there when the run began, and its own rounds: looked at then
         for budget, delta in limits:
             if most(all_charges, delta, self.plan.level.adjacency) > budget:
-                self._refuse(all_charges, budget, delta)
+                assert self._account is not None
+                self._refuse(self._account.charges(), budget, delta)
 
     def _refuse(self, before: Charges, budget: float, delta: float) -> None:
         plan = replace(self.plan, delta=delta)
@@ -266,7 +304,8 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
         return Guard(plan, clip, None, folder, saved)
     ledger = Ledger()
     try:
-        return Guard(plan, clip, ledger.account(population.fingerprint(), "user"), folder, saved, ledger.close)
+        name = population.known_as or population.fingerprint()
+        return Guard(plan, clip, ledger.account(name, "user"), folder, saved, ledger.close)
     except BaseException:
         ledger.close()
         raise

@@ -35,9 +35,9 @@ class NoiseSource:
             self._secret = _kept(kept, self._secret)
         self._drawn: set[tuple[str, int]] = set()
 
-    def seed(self) -> int:
-        """A secret whole number, for coins of the selection: they must be as hard to predict as the noise."""
-        return int.from_bytes(self._key("selection", 0), "little")
+    def seed(self, purpose: str = "selection") -> int:
+        """A secret whole number, for coins of the selection, say: they must be as hard to predict as the noise."""
+        return int.from_bytes(self._key(purpose, 0), "little")
 
     def normal(
         self, purpose: str, round: int, count: int, coefficients: Sequence[float] = (1.0,)

@@ -29,7 +29,13 @@ def place_of(given: str | Path | None) -> Path:
             place = _path_in(place)
         if not is_path(place) or not str(place):
             raise UsageError(f"the place of the ledger is {place!r}: {PATH}")
-        return Path(place).expanduser().absolute()
+        path = Path(place).expanduser()
+        if given is None and not path.is_absolute():
+            raise UsageError(
+                f"{VARIABLE} is {str(place)!r}, which is another file in every folder: give the whole path, "
+                f"{path.absolute()}, say"
+            )
+        return path.absolute()
     except RuntimeError as error:
         raise StorageError(f"no home folder is known ({error}): set {VARIABLE} to the path of a file") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from tacit.privacy.bound import WITHIN, Bound
 from tacit.privacy.calibration import noise_for
 from tacit.privacy.correlated import best_bands, sensitivity
 from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
-from tacit.privacy.user_level import BISR, UserLevel
+from tacit.privacy.user_level import BISR, LOUDEST, UserLevel
 
 if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage
@@ -40,8 +40,6 @@ COARSEST = 10.0
 [Andrew21] section 3.1: that is the noise multiplier `expected / 10`, for one client moves the count by at most 1/2."""
 QUIETER = 10.0
 """The noise on the training loss, in units of its bound, is so many times that on the update."""
-LOUDEST = 1e9
-"""Largest noise multiplier of a release: beyond, draws in steps of the grid would leave the range of int64."""
 TIGHT = 1.05
 """A cap may cost at most this factor in epsilon."""
 UNLIKELY = 1e-6
@@ -157,8 +155,8 @@ class PrivacyPlan:
             )
         if max(self.noises().values()) > LOUDEST:
             raise PrivacyError(
-                f"noise of {max(self.noises().values()):.3g} times the clip norm does not fit into the integers that "
-                f"are summed: take a noise_multiplier of at most {LOUDEST / 100:g}, a larger epsilon or a larger cohort"
+                f"noise of {max(self.noises().values()):.3g} times the clip norm does not fit onto the grid on which "
+                f"sums are made: take a noise_multiplier of at most {LOUDEST / 100:g}, a larger epsilon or cohort"
             )
         cost = self.most(self.rounds)
         if isinstance(event, Truncated):
@@ -251,6 +249,17 @@ def report_parts(level: UserLevel) -> tuple[str, ...]:
     return (*((LOSS,) if level.loss_bound is not None else ()), *((WITHIN,) if level.clip_quantile is not None else ()))
 
 
+RELEASED = ("round", "clients", "update_norm", "epsilon", "clip", "bytes_down", "bytes_up")
+"""Columns of the history that tell no more than what every round releases."""
+
+
+def released_columns(level: UserLevel | RecordLevel, names: Iterable[str]) -> set[str]:
+    """Which of the history's columns are released: by these, and by no others, a run may be ended."""
+    public = {name for name in names if name.startswith("test_") and level.public_evaluation}
+    loss = {LOSS} if isinstance(level, UserLevel) and level.loss_bound is not None else set()
+    return {*RELEASED, *public, *loss}
+
+
 def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) -> None:
     """Holds stopping rules against what a run releases: how long it runs is seen by everybody.
 
@@ -258,18 +267,17 @@ def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) 
         UnregisteredRelease: a rule looks at something that is hidden, or measured on data that are not public.
     """
     for metric in (getattr(rule, "metric", None) for rule in rules):
-        if metric == LOSS and not isinstance(level, UserLevel):
-            raise UnregisteredRelease("a stopping rule looks at the training loss, which is hidden: leave the rule out")
-        if metric == LOSS and isinstance(level, UserLevel) and level.loss_bound is None:
-            raise UnregisteredRelease(
-                "a stopping rule looks at the training loss, which is hidden: release it, UserLevel(loss_bound=10.0)"
-            )
-        if str(metric).startswith("test_") and not level.public_evaluation:
-            raise UnregisteredRelease(
-                f"a stopping rule looks at {metric}: if those data are of the people in the population, when the run "
-                "ends tells of them. Measure on public data and say so, public_evaluation=True, or leave "
-                "the rule out"
-            )
+        if metric is None or metric in released_columns(level, [metric]):
+            continue
+        remedy = "leave the rule out"
+        if metric == LOSS and isinstance(level, UserLevel):
+            remedy = "release it, UserLevel(loss_bound=10.0)"
+        elif str(metric).startswith("test_"):
+            remedy = "measure on public data and say so, public_evaluation=True, or leave the rule out"
+        raise UnregisteredRelease(
+            f"a stopping rule looks at {metric}, which is hidden: if it comes from the data of the people in the "
+            f"population, when the run ends tells of them. Take update_norm, or {remedy}"
+        )
 
 
 def _check_sampling(level: UserLevel, sampling: Sampling) -> None:

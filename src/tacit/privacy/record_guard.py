@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.checks import MOST
-from tacit.errors import BudgetExceeded
+from tacit.errors import BudgetExceeded, Exhausted
 from tacit.learning.batches import Batches, Examples, sampled
 from tacit.learning.solver import steps_for
 from tacit.learning.step import Perturbation
 from tacit.privacy.accountant import most
-from tacit.privacy.event import Charges
+from tacit.privacy.event import Charges, Unbounded
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.plan import participations
 from tacit.privacy.record_plan import Group, RecordPlan
@@ -109,11 +109,20 @@ class RecordGuard:
         self.run = str(saved["run"]) if saved else uuid.uuid4().hex
         self._taken: Counter[int] = Counter({int(k): n for k, n in saved["taken"].items()} if saved else {})
         self._ledger = None if population.synthetic else Ledger()
+        self._lost: Counter[int] = Counter()
         self._open: list[tuple[Account, Entry]] = []
         self._accounts: dict[int, tuple[Account, Charges]] = {}
         self._last: tuple[str, str] = (str(saved["account"]), str(saved["head"])) if saved else ("", "")
-        if self._ledger is not None and self._last[0]:
+        if self._ledger is not None and saved:
             self._ledger.account(self._last[0], "record").require(self._last[1], self.run)
+        elif self._ledger is not None:
+            account, _ = self._account(0)
+            self._last = account.population, account.begin(self.run, self._digest).digest
+
+    @property
+    def chance(self) -> int:
+        """A secret seed for models that draw random numbers."""
+        return int.from_bytes(key_of(self._secret, "model"), "little")
 
     def records(self, solver: Solver) -> Records:
         """For the workers."""
@@ -123,14 +132,14 @@ class RecordGuard:
         """Charges the round to every client of its cohort, before any of them trains.
 
         Raises:
-            BudgetExceeded: one of them has no more to spend.
+            BudgetExceeded: one of them has no more to spend, over all runs.
+            Exhausted: one of them was charged for all that this run may spend.
         """
         for k in map(int, clients):
-            if self._taken[k] >= self.plan.participations:
-                raise BudgetExceeded(
-                    f"client {self._population.ids[k]!r} is to take part for the {self._taken[k] + 1}th time, and the "
-                    f"noise was calibrated for {self.plan.participations} rounds of it: start a new run from this "
-                    "model, start=..., which the ledger adds to this one"
+            if self._charged(k) >= self.plan.participations:
+                raise Exhausted(
+                    f"client {self._population.ids[k]!r} was charged for {self.plan.participations} rounds, for which "
+                    "its noise was calibrated"
                 )
         for k in map(int, clients):
             self._taken[k] += 1
@@ -160,10 +169,11 @@ class RecordGuard:
         if found is None:
             return None
         for k in found["cohort"].tolist():
-            self._taken[k] += 1
             if self._ledger is not None:
                 account, _ = self._account(k)
-                self._open += [(account, e) for e in account.open_rounds(self.run) if e.round == round]
+                self._lost[k] -= 1
+                self._open += [(account, e) for e in account.open_rounds(self.run) if e.round == round][-1:]
+            self._taken[k] += 1
         self.commit(found["total"])
         return found
 
@@ -185,6 +195,10 @@ class RecordGuard:
         told = statement(self.plan, rounds, self._standing(final), self._population.synthetic, self.secure)
         return told | {"text": {language: text(told, language) for language in LANGUAGES}}
 
+    def forget(self) -> None:
+        """Removes what only a run that goes on needs."""
+        self.released.forget(MOST)
+
     def close(self) -> None:
         """Lets the ledger go."""
         if self._ledger is not None:
@@ -195,8 +209,10 @@ class RecordGuard:
         found: dict[Group, tuple[int, list[Charges]]] = {}
         for group in self.plan.groups:
             members = [k for k in self._taken if self.plan.group(k) == group]
-            most_often = max((self._taken[k] for k in members), default=0)
-            before = {charged: None for k in members if k in self._accounts and (charged := self._accounts[k][1])}
+            most_often = max((self._charged(k) for k in members), default=0)
+            accounts = [self._accounts[k][0] for k in members if k in self._accounts]
+            earlier = (account.charges(without_run=self.run) for account in accounts)
+            before = {charged: None for charged in earlier if charged}
             found[group] = (most_often if final else self.plan.participations, list(before))
         return found
 
@@ -211,21 +227,29 @@ class RecordGuard:
                 if most(together, delta, self.plan.level.adjacency) > epsilon:
                     self._refuse(k, before, epsilon, delta)
 
-        return account, account.reserve(self.run, round, group.event, self._digest, allow)
+        event = group.event if self.secure else Unbounded()
+        return account, account.reserve(self.run, round, event, self._digest, allow)
 
     def _account(self, k: int) -> tuple[Account, Charges]:
         if k not in self._accounts:
             assert self._ledger is not None
             account = self._ledger.account(_commitment(self._population, k), "record")
             self._accounts[k] = account, account.charges(without_run=self.run)
+            self._lost[k] = account.reserved(self.run) - self._taken[k]
         return self._accounts[k]
+
+    def _charged(self, k: int) -> int:
+        """For how many rounds of this run a client was charged, those that were cut off among them."""
+        if self._ledger is not None:
+            self._account(k)
+        return self._taken[k] + self._lost[k]
 
     def _refuse(self, k: int, before: Charges, budget: float, delta: float) -> None:
         adjacency = self.plan.level.adjacency
         already = most(before, delta, adjacency) if before else 0.0
         raise BudgetExceeded(
             f"the records of client {self._population.ids[k]!r} have cost epsilon {already:.4g} in earlier runs, and "
-            f"after {self._taken[k] - 1} rounds of this one another is beyond their budget of {budget:g} (delta "
+            f"after {self._charged(k) - 1} rounds of this one another is beyond their budget of {budget:g} (delta "
             f"{delta:g}). Run fewer rounds, with more noise (a smaller epsilon), or on other data"
         )
 
@@ -251,8 +275,11 @@ def record_guard_of(
 
 
 def _commitment(population: Population, k: int) -> str:
-    """A digest of one client's records, whatever it is called and whatever numbers a model computes with."""
+    """By which the ledger knows one client's records: their population's name and its id, else the data themselves."""
     digest = hashlib.blake2b(digest_size=16)
+    if population.known_as is not None:
+        digest.update(f"{population.known_as}\x1f{population.ids[k]}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
     for column in population.examples(np.array([k])).of(0):
         digest.update(f"{column.dtype} {tuple(column.shape)}".encode())
         digest.update(column.contiguous().numpy().tobytes())

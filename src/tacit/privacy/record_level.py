@@ -18,7 +18,7 @@ from tacit.errors import (
     UnregisteredRelease,
 )
 from tacit.privacy.accountant import REPLACE_ONE, ZERO_OUT
-from tacit.privacy.user_level import UserLevel
+from tacit.privacy.user_level import LOUDEST, UserLevel
 
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
@@ -99,6 +99,8 @@ class RecordLevel:
                 f"noise_multiplier is {self.noise_multiplier!r}: without noise epsilon is infinite. Give a positive "
                 "number, or leave it out so that it follows from epsilon"
             )
+        elif self.noise_multiplier is not None and self.noise_multiplier > LOUDEST:
+            yield PrivacyError(f"noise_multiplier is {self.noise_multiplier!r}: give at most {LOUDEST:g}")
 
     def clashes(self, task: Task, algorithm: Algorithm) -> Iterator[PrivacyError]:
         """What of a model and a method would tell of records past the noise."""

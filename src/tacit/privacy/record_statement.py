@@ -57,7 +57,7 @@ def statement(plan: RecordPlan, rounds: int, standing: Standing, exempt: bool, s
         "synthetic": exempt,
         "secure_randomness": secure,
         "factor": _json(exp(min(cost.epsilon, 700.0))) if secure else None,
-        "strength": strength(cost.epsilon if secure else None),
+        "strength": strength(cost.epsilon if secure else None, worst.delta),
     }
 
 

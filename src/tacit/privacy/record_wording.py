@@ -140,6 +140,10 @@ def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
             "The data are synthetic: they are nobody's, and no ledger is kept of them.",
             "数据是合成的，不属于任何人，因此不记账。",
         )
+        if s["epsilon_population_total"] is None:
+            budget = told(s["population_budget"], say("none was set", "未设定"))
+            yield say(f"Budget: {budget}.", f"预算：{budget}。")
+            return
     total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(
         f"With earlier runs on the same records, epsilon in all is at most {total}, for the participant of which it is "

@@ -11,15 +11,19 @@ from tacit.privacy.accountant import FINE
 from tacit.privacy.event import Charges
 from tacit.privacy.plan import PrivacyPlan
 
+OFTEN = 0.02
+"""A claim that may fail with a larger probability is called weak, whatever its epsilon."""
+
 
 def statement(
-    plan: PrivacyPlan, rounds: int, before: Charges, exempt: bool, secure: bool, interval: float = FINE
+    plan: PrivacyPlan, rounds: int, lost: int, before: Charges, exempt: bool, secure: bool, interval: float = FINE
 ) -> dict[str, Any]:
     """What the first `rounds` rounds of a run promise.
 
     Args:
         plan: of the run.
         rounds: that were released.
+        lost: rounds that were charged beside them, because the run was cut off.
         before: charges of earlier runs on the same population.
         exempt: whether the data are synthetic, so that no ledger is kept.
         secure: whether the noise came from the operating system's randomness.
@@ -28,8 +32,9 @@ def statement(
     Returns:
         Numbers and texts only; epsilons are None where they are infinite.
     """
-    cost, level, sampling = plan.spent(rounds, interval=interval), plan.level, plan.sampling
-    in_all = cost if not before else plan.spent(rounds, before, interval=interval)
+    charged, level, sampling = rounds + lost, plan.level, plan.sampling
+    cost = plan.spent(charged, interval=interval)
+    in_all = cost if not before else plan.spent(charged, before, interval=interval)
     norms = {"update": level.clip, "loss": level.loss_bound, "within": 0.5}
     return {
         "unit": "user",
@@ -46,12 +51,13 @@ def statement(
         "sampling": {name: value for name, value in asdict(sampling).items() if value is not None},
         "rounds": rounds,
         "rounds_planned": plan.rounds,
+        "rounds_lost": lost,
         "epsilon_pld": _json(cost.pld),
         "epsilon_rdp": None if cost.rdp is None else _json(cost.rdp),
-        "epsilon_against_server": _json(plan.against_server(rounds).epsilon) if secure else None,
-        "participations": plan.participations(rounds),
+        "epsilon_against_server": _json(plan.against_server(charged).epsilon) if secure else None,
+        "participations": plan.participations(charged),
         "epsilon_population_total": None if exempt else _json(in_all.epsilon),
-        "earlier_rounds": sum(count for _, count in before),
+        "earlier_charges": sum(count for _, count in before),
         "population_budget": level.population_budget,
         "weights_bounded_at": level.most_examples,
         "releases": [
@@ -61,14 +67,16 @@ def statement(
         "synthetic": exempt,
         "secure_randomness": secure,
         "factor": _json(exp(min(cost.epsilon, 700.0))) if secure else None,
-        "strength": strength(cost.epsilon if secure else None),
+        "strength": strength(cost.epsilon if secure else None, plan.delta),
     }
 
 
-def strength(epsilon: float | None) -> str:
-    """A word for an epsilon, by the tiers of [Ponomareva23] arXiv:2303.00654, section 5.2.1."""
+def strength(epsilon: float | None, delta: float) -> str:
+    """A word for a claim, by the tiers of [Ponomareva23] arXiv:2303.00654, section 5.2.1; weak where it often fails."""
     if epsilon is None or not isfinite(epsilon):
         return "none"
+    if delta > OFTEN:
+        return "weak"
     return "strong" if epsilon <= 1 else "reasonable" if epsilon <= 10 else "weak"
 
 

@@ -24,6 +24,8 @@ GAUSSIAN, BISR = "gaussian", "bisr"
 MECHANISMS = (GAUSSIAN, BISR)
 LEAST, MOST = 1e-100, 1e100
 """Clip norms that leave room for a grid of numbers below them."""
+LOUDEST = 1e5
+"""Largest noise multiplier: of louder noise, double precision would not hold every step of the grid of sums."""
 FEW = 100
 """Below so many clients the usual delta, n^-1.1, is no small number."""
 
@@ -117,6 +119,8 @@ class UserLevel:
                 f"noise_multiplier is {self.noise_multiplier!r}: without noise epsilon is infinite. Give a positive "
                 "number, or leave it out so that it follows from epsilon"
             )
+        elif self.noise_multiplier is not None and self.noise_multiplier > LOUDEST:
+            yield PrivacyError(f"noise_multiplier is {self.noise_multiplier!r}: give at most {LOUDEST:g}")
 
     def clashes(self, algorithm: Algorithm) -> Iterator[PrivacyError]:
         """Why these settings and a method do not go together."""

@@ -24,12 +24,13 @@ FIELDS: dict[str, str] = {
     "sampling": "table",
     "rounds": "whole",
     "rounds_planned": "whole",
+    "rounds_lost": "whole",
     "epsilon_pld": "number or null",
     "epsilon_rdp": "number or null",
     "epsilon_against_server": "number or null",
     "participations": "whole",
     "epsilon_population_total": "number or null",
-    "earlier_rounds": "whole",
+    "earlier_charges": "whole",
     "population_budget": "number or null",
     "weights_bounded_at": "whole or null",
     "releases": "list",
@@ -125,7 +126,10 @@ def label(s: Statement, say: Say) -> str:
     labels = {
         "strong": say("STRONG: epsilon of at most 1", "强：epsilon 不超过 1"),
         "reasonable": say("REASONABLE: epsilon above 1, of at most 10", "合理：epsilon 大于 1、不超过 10"),
-        "weak": say("WEAK: epsilon above 10", "弱：epsilon 大于 10"),
+        "weak": say(
+            "WEAK: epsilon above 10, or a probability above 2 % that it fails",
+            "弱：epsilon 大于 10，或失效概率大于 2%",
+        ),
         "none": say("NONE: this run gives no privacy", "无：本次运行不提供隐私保护"),
     }
     return say("Label: ", "等级：") + labels.get(str(s["strength"]), str(s["strength"]))
@@ -176,9 +180,10 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
         return
     factor = told(s["factor"], say("beyond all numbers", "大到无法表示"))
     yield say(
-        f"{changed} changes the probability of any published outcome by a factor of at most e^{s['epsilon']:.4g} "
+        f"{changed} changes the probability of whatever the rounds release by a factor of at most e^{s['epsilon']:.4g} "
         f"({factor}), except with probability {s['delta']:.3g}.",
-        f"{changed}，任何公开结果的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），例外的概率为 {s['delta']:.3g}。",
+        f"{changed}，各轮发布的任何内容的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），"
+        f"例外的概率为 {s['delta']:.3g}。",
     )
 
 
@@ -209,6 +214,11 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
         f"{s['rounds']:,} of {s['rounds_planned']:,} planned rounds were released.",
         f"计划 {s['rounds_planned']:,} 轮，发布了 {s['rounds']:,} 轮。",
     )
+    if s["rounds_lost"]:
+        yield say(
+            f"{s['rounds_lost']:,} rounds more count as released, for the run was cut off in them.",
+            f"另有 {s['rounds_lost']:,} 轮因运行中断而按已发布计算。",
+        )
     yield say(
         f"Every report is cut to a norm of {s['clip']:g}, reports are summed as integers, and Gaussian noise is added "
         f"once; all that a round releases is worth a noise multiplier of {s['noise_multiplier']:.6g}.",
@@ -242,7 +252,12 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
             f"Participants count by their examples, of which at most {s['weights_bounded_at']:,} count.",
             f"参与者按样本数加权，最多计 {s['weights_bounded_at']:,} 个。",
         )
-    if s["secure_randomness"]:
+    if s["secure_randomness"] and s["sampling"].get("kind") == "separated":
+        yield say(
+            "The noise came from the operating system's randomness and cannot be foreseen; the turns can.",
+            "噪声来自操作系统的随机源，无法预知；轮次可以预知。",
+        )
+    elif s["secure_randomness"]:
         yield say(
             "The noise and the draws came from the operating system's randomness and cannot be foreseen.",
             "噪声与抽样来自操作系统的随机源，无法预知。",
@@ -296,11 +311,18 @@ def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
             "The data are synthetic: they are nobody's, and no ledger is kept of them.",
             "数据是合成的，不属于任何人，因此不记账。",
         )
+        if s["epsilon_population_total"] is None and not s["earlier_charges"]:
+            yield say(
+                f"Budget: {told(s['population_budget'], 'none was set')}.",
+                f"预算：{told(s['population_budget'], '未设定')}。",
+            )
+            return
     total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(
-        f"Earlier runs on this population released {s['earlier_rounds']:,} rounds; with this run, epsilon in "
-        f"all: {total}.",
-        f"此前对同一群体的运行发布了 {s['earlier_rounds']:,} 轮；连同本次，epsilon 合计：{total}。",
+        f"Other private runs on this population were charged {s['earlier_charges']:,} times (for a round, or for a "
+        f"whole run whose noise is correlated); with this run, epsilon in all: {total}.",
+        f"对同一群体的其他隐私运行共记账 {s['earlier_charges']:,} 次（每次为一轮，或噪声相关的整个运行）；"
+        f"连同本次，epsilon 合计：{total}。",
     )
     budget = told(s["population_budget"], say("none was set", "未设定"))
     yield say(f"Budget of the population over all runs: {budget}.", f"该群体历次运行的总预算：{budget}。")
@@ -321,8 +343,22 @@ def _not_covered(s: Statement, say: Say) -> Iterator[str]:
         "超参数的选择，如果它是在其他运行中看着私有数据作出的。",
     )
     yield say(
-        "What is said of the data themselves: counts and notes of a scenario; digests in checkpoints and the ledger.",
-        "对数据本身的说明：场景中的计数与备注，以及检查点和账本中的摘要。",
+        "What is said of the data themselves: counts and notes of a scenario, digests in checkpoints and the ledger; "
+        "and the names of items and categories that a model knows, where these were collected from the data.",
+        "对数据本身的说明：场景中的计数与备注、检查点和账本中的摘要；以及从数据中收集的、模型所知的条目和类别名称。",
+    )
+    yield say(
+        "What training starts from, and anything else that was trained on these data without privacy.",
+        "训练的起点，以及用这些数据不带隐私保护训练的其他任何东西。",
+    )
+    yield say(
+        "The same people under other data: the ledger knows a population by its data, unless it was given a name.",
+        "同样的人的其他数据：除非给群体命名，账本按数据识别群体。",
+    )
+    yield say(
+        "The run's checkpoints, which hold what clients remember (SCAFFOLD, FedDyn) without noise; and errors, which "
+        "may name clients and end a run.",
+        "运行的检查点（其中参与者的记忆未加噪声，如 SCAFFOLD、FedDyn）；以及可能提到参与者并使运行终止的错误。",
     )
     yield say(
         "Logs of the server and of participants, the lists of cohorts among them.",
@@ -342,9 +378,9 @@ def evaluation(s: Statement, say: Say) -> str:
             "评估：用户声明评估数据是公开的；在其上得到的指标不透露参与者的任何信息。",
         )
     return say(
-        "Evaluation: measures after rounds are exact, and no claim covers them, for their data were not said to be "
-        "public.",
-        "评估：各轮之后的指标是精确值、未加噪声；评估数据未被声明为公开，因此不在承诺之内。",
+        "Evaluation: measures, after rounds and at the end, of people whom training left out too, are exact, and no "
+        "claim covers them, for their data were not said to be public.",
+        "评估：各轮之后及结束时的指标（包括未参加训练的人）是精确值、未加噪声；评估数据未被声明为公开，因此不在承诺之内。",
     )
 
 

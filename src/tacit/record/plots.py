@@ -97,8 +97,10 @@ def metric_curves(history: pandas.DataFrame, part: str = "test") -> str | None:
 
 
 def phases(history: pandas.DataFrame) -> str:
-    """Where the time of each round went."""
-    names = [str(c) for c in history if str(c).startswith("seconds_")]
+    """Where the time of each round went; nothing where that is hidden."""
+    names = [str(c) for c in history if str(c).startswith("seconds_") and history[c].notna().any()]
+    if not names:
+        return ""
 
     def draw(axes: Axes) -> None:
         values = [history[n] for n in names]
@@ -114,9 +116,12 @@ def participation(history: pandas.DataFrame) -> str:
     """Clients counted and set aside, and the length of the server's step."""
 
     def draw(axes: Axes) -> None:
-        axes.bar(history["round"], history["clients"], color=PALE, width=0.9, label="counted")
-        bottom = history["clients"]
-        axes.bar(history["round"], history["set_aside"], bottom=bottom, color=RED, width=0.9, label="set aside")
+        hidden = history["set_aside"].isna().all()
+        label = "expected" if hidden else "counted"
+        axes.bar(history["round"], history["clients"], color=PALE, width=0.9, label=label)
+        if not hidden:
+            bottom = history["clients"]
+            axes.bar(history["round"], history["set_aside"], bottom=bottom, color=RED, width=0.9, label="set aside")
         axes.set(xlabel="round", ylabel="clients")
         step = axes.twinx()
         step.plot(history["round"], history["update_norm"], color=ORANGE, label="length of the step")

@@ -95,7 +95,8 @@ def measures(row: Mapping[str, Any], metric: str | None = None) -> str:
     shown = [] if row["loss"] is None else [f"loss {row['loss']:.4g}"]
     shown += [f"{name} {known[name]:.4g}" for name in wanted]
     shown += [f"epsilon {row['epsilon']:.3g}"] if "epsilon" in row else []
-    shown.append(f"{row['clients'] / max(row['seconds'], 1e-9):,.0f} clients/s")
+    if row["seconds"] is not None:
+        shown.append(f"{row['clients'] / max(row['seconds'], 1e-9):,.0f} clients/s")
     return "  ".join(shown)
 
 

@@ -35,10 +35,16 @@ th,td{text-align:right;padding:5px 10px;border-bottom:1px solid #e8ecf0}
 th:first-child,td:first-child{text-align:left}
 table.facts td{text-align:left;overflow-wrap:anywhere}
 tr.mine{font-weight:600;background:#eef4fb}
+ul{margin:4px 0;padding-left:22px}
+li{overflow-wrap:anywhere}
 details{margin-top:8px}
+summary{cursor:pointer}
+p.alarm{font-weight:600;color:#a32020}
 .table{overflow-x:auto}
 """
 Table = plots.Table
+STATED = ("privacy", "record_privacy")
+"""Facts that are statements: what is protected of a client as a whole, and of each of its records."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,8 @@ def write(
     Raises:
         StorageError: the file cannot be written.
     """
-    sections = [_summary(run), _privacy(run), _comparisons(comparisons, headline, notes), _curves(run, part)]
-    sections += [_set_aside(run), _facts(run), _rounds(run, part)]
+    sections = [_summary(run), _privacy(run), _audit(run), _comparisons(comparisons, headline, notes)]
+    sections += [_curves(run, part), _set_aside(run), _facts(run), _rounds(run, part)]
     lead = f"{len(run.rows)} rounds; {run.facts.get('ended', '')}"
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -99,15 +105,14 @@ def _section(title: str, body: str) -> str:
 
 def _summary(run: Run) -> str:
     last = run.rows[-1] if run.rows else {}
-    seconds = sum(float(row["seconds"]) for row in run.rows)
-    claim = run.facts.get("privacy")
+    seconds = float(run.facts.get("elapsed", {}).get("seconds", 0.0))
     cards = [
         ("rounds", f"{len(run.rows)}"),
         ("clients", f"{run.facts.get('clients', 0):,}"),
         ("parameters", f"{run.facts.get('parameters', 0):,}"),
         ("seconds", f"{seconds:,.1f}"),
         ("training loss", number(last.get("loss"))),
-        ("epsilon", number(claim.get("epsilon")) if claim else "no privacy"),
+        *_epsilons(run),
         ("up per report", size(run.facts.get("bytes_up_per_client", 0))),
         ("down per client", size(run.facts.get("bytes_down_per_client", 0))),
         ("up in all, every round", size(sum(row["bytes_up"] for row in run.rows))),
@@ -124,7 +129,7 @@ def _curves(run: Run, part: str) -> str:
         return ""
     drawn = [
         plots.loss_curves(history, part),
-        plots.privacy_spent(history, run.facts.get("privacy")),
+        plots.privacy_spent(history, run.facts.get("privacy") or run.facts.get("record_privacy")),
         plots.metric_curves(history, part),
         plots.participation(history),
         plots.phases(history),
@@ -157,14 +162,63 @@ def _comparison(comparison: Comparison, metrics: Sequence[str], headline: str) -
     return f'<div class="table"><table><tr><th></th>{head}</tr>{rows}</table></div>'
 
 
+def _claims(run: Run) -> list[Mapping[str, Any]]:
+    return [claim for name in STATED if (claim := run.facts.get(name)) is not None]
+
+
+def _epsilons(run: Run) -> list[tuple[str, str]]:
+    """A card for every claim."""
+    units = {"record": "epsilon, for each record"}
+    told = [(units.get(str(claim.get("unit")), "epsilon"), number(claim.get("epsilon"))) for claim in _claims(run)]
+    return told or [("epsilon", "no privacy")]
+
+
 def _privacy(run: Run) -> str:
-    """The statement, as the run carries it; or that there is none."""
-    claim = run.facts.get("privacy")
-    if claim is None:
+    """Every statement, as the run carries it; or that there is none."""
+    claims = _claims(run)
+    if not claims:
         return _section("Privacy", "<p>This run gives no formal privacy: nothing was clipped, and no noise added.</p>")
-    texts = claim.get("text", {})
-    english, chinese = (f"<pre>{escape(str(texts.get(language, '')))}</pre>" for language in ("en", "zh"))
-    return _section("Privacy", f"{english}<details><summary>中文</summary>{chinese}</details>")
+    texts = [claim.get("text", {}) for claim in claims]
+    english, chinese = ("".join(_page(text.get(language, "")) for text in texts) for language in ("en", "zh"))
+    folded = f'<details lang="zh"><summary>中文</summary>{chinese}</details>' if chinese else ""
+    return _section("Privacy", english + folded)
+
+
+def _page(text: str) -> str:
+    """A statement's text as headed lists: its paragraphs have a title each, and lines that begin with a dash."""
+    found = ""
+    for paragraph in filter(None, text.split("\n\n")):
+        title, *lines = paragraph.splitlines()
+        points = "".join(f"<li>{escape(line.removeprefix('- '))}</li>" for line in lines)
+        found += f"<h3>{escape(title)}</h3>" + (f"<ul>{points}</ul>" if points else "")
+    return found
+
+
+def _audit(run: Run) -> str:
+    """What an audit of the claim showed, where the run carries one (see `tacit.privacy.audit.AuditResult.values`)."""
+    found = run.facts.get("audit")
+    if found is None:
+        return ""
+    contradicted = found.get("verdict") == "contradicted"
+    verdict = (
+        '<p class="alarm">CONTRADICTED: two twins in a row leaked more than is claimed. The run is INVALID.</p>'
+        if contradicted
+        else "<p>Nothing contradicts the claim. That is no proof of it.</p>"
+    )
+    told = (
+        f"A twin of the run with {number(found.get('canaries'))} canaries, {number(found.get('rounds'))} rounds: "
+        f"bounds of epsilon from below at delta {number(found.get('delta'))}, together with "
+        f"{found.get('confidence', 0):.0%} confidence. Guessing could at best have shown {number(found.get('most'))}."
+    )
+    columns = ("threat", "estimator", "lower", "claim", "ratio")
+    heads = ("adversary sees", "estimator", "at least", "claimed", "ratio")
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{number(row.get(name))}</td>" for name in columns) + "</tr>"
+        for row in found.get("evidence", ())
+    )
+    table = f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>'
+    return _section("Audit of the claim", f"{verdict}<p>{escape(told)}</p>{table}")
 
 
 def _set_aside(run: Run) -> str:
@@ -174,7 +228,7 @@ def _set_aside(run: Run) -> str:
 
 
 def _facts(run: Run) -> str:
-    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name != "privacy")
+    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in (*STATED, "audit"))
     rows = "".join(f"<tr><td>{escape(label(name))}</td><td>{escape(text)}</td></tr>" for name, text in told if text)
     return _section("How it was made", f'<div class="table"><table class="facts">{rows}</table></div>')
 

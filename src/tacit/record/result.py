@@ -70,6 +70,10 @@ class Result(_Model):
         description="the statement of a private run: epsilon, delta, unit, adjacency, noise_multiplier, sampling, "
         "epsilon_against_server, epsilon_population_total and what they rest on; null gives no formal privacy",
     )
+    record_privacy: dict[str, Any] | None = Field(
+        default=None,
+        description="the statement of a run that protects every record of each client, as privacy; null protects none",
+    )
     metrics: Scores = Field(description="the final model on the test part of the clients that took part")
     validation: Scores = Field(description="the last measures on the validation part up to kept_round")
     comparison: Table = Field(

@@ -6,7 +6,7 @@ from typing import Any
 
 NUMBERS = ("loss", "clients", "examples", "update_norm", "set_aside", "bytes_down", "bytes_up", "seconds")
 """Columns that every round has."""
-HIDDEN = ("loss", "examples")
+HIDDEN = ("loss", "examples", "set_aside", "seconds")
 """Those of them that a private run may keep to itself."""
 
 

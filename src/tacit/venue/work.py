@@ -103,6 +103,8 @@ class LocalTraining:
         most_examples: a client counts by at most so many of its examples, and at most 1; None for as the method says.
         plant: writes into the updates (K, d) of the clients (K,) that are canaries of an audit; None without one.
         records: makes the local steps private, record by record; None where they are not.
+        chance: the seed of models that draw random numbers; None takes `seed`. In a private run it is a secret: what a
+            block draws may depend on all of its clients, and nobody may be able to undo that.
     """
 
     task: Task
@@ -116,6 +118,7 @@ class LocalTraining:
     most_examples: int | None = None
     plant: Callable[[Int, Tensor], None] | None = None
     records: Records | None = None
+    chance: int | None = None
 
     @property
     def layout(self) -> Layout:
@@ -263,7 +266,7 @@ class Worker:
             batches=batches,
             correction=work.algorithm.correction(down, memory),
             lr=lr_at(work.algorithm.solver, round),
-            seeds=keys.torch_seeds(work.seed, "model", round, each=names),
+            seeds=keys.torch_seeds(work.seed if work.chance is None else work.chance, "model", round, each=names),
             perturbation=None if work.records is None else work.records.perturbation(clients, names, round),
         )
         return self._report(reports, clients, job, down, memory)

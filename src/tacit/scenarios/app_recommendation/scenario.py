@@ -231,9 +231,9 @@ class AppRecommendation:
 
     def twin(self, plan: Plan, clients: int) -> Plan:
         """See `Scenario.twin`."""
-        if plan.privacy is not None:
+        if plan.private:
             chosen = self._training({"data": plan.data, "model": plan.model}, private=False)["selection"]
-            return plan.model_copy(update={"privacy": None, "selection": _part(chosen)})
+            return plan.model_copy(update={"privacy": None, "record_privacy": None, "selection": _part(chosen)})
         drawn = {"name": "Poisson", "expected": PRIVATE_COHORT} if clients > PRIVATE_COHORT else {"name": "Everyone"}
         level = {"name": "UserLevel", "epsilon": EPSILON, "clip": CLIP}
         none = plan.stop.model_copy(update={"patience": None, "converged": None})
@@ -252,7 +252,10 @@ class AppRecommendation:
             split=SplitRule(**plan.data["split"]),
             features=FeatureRule(**plan.data["features"]),
         )
-        return PreparedPhones.of(log, rule, plan.model["hidden"], plan.seed)
+        prepared = PreparedPhones.of(log, rule, plan.model["hidden"], plan.seed)
+        if source != SYNTHETIC and plan.data["sha256"]:  # the same people, whatever features are made of their log
+            prepared.population.known_as = f"sha256:{plan.data['sha256']}"
+        return prepared
 
 
 @dataclass(frozen=True)
