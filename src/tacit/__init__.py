@@ -49,6 +49,7 @@ _HOMES = {
     "Task": "tacit.learning.task",
     "Uniform": "tacit.selection.cohort",
     "UsageError": "tacit.errors",
+    "LocalLevel": "tacit.privacy.local_level",
     "RecordLevel": "tacit.privacy.record_level",
     "UserLevel": "tacit.privacy.user_level",
     "Warmup": "tacit.learning.rate",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from tacit.population.partition import Quantity as Quantity
     from tacit.population.partition import Shards as Shards
     from tacit.population.population import Population as Population
+    from tacit.privacy.local_level import LocalLevel as LocalLevel
     from tacit.privacy.record_level import RecordLevel as RecordLevel
     from tacit.privacy.user_level import UserLevel as UserLevel
     from tacit.record.callback import Callback as Callback

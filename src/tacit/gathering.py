@@ -108,7 +108,8 @@ class Gathering:
         cohort, total = self._sum(down, round, seed, watch)
         self._require_some(total, cohort, round)
         remembering = total.counted if memory.size else nobody
-        noised = guard.release(round, total.total, entry, torch.from_numpy(remembering), memory.staged(remembering))
+        who, what = torch.from_numpy(remembering), memory.staged(remembering)
+        noised = guard.release(round, total.total, entry, who, what, len(cohort.clients))
         if self.records is not None:
             self.records.commit(noised)
         watch.lap("noise")

@@ -43,9 +43,9 @@ def test_it_settles_at_the_quantile_from_far_below_and_from_far_above(start):
 def test_the_noise_of_a_round_is_that_of_the_norm_with_which_it_was_clipped(monkeypatch):
     seen, release = [], Guard.release
 
-    def spying(guard, round, total, entry, clients, memory):
+    def spying(guard, round, total, *others):
         bound, before = guard.bounds()[0], total.clone()
-        noised = release(guard, round, total, entry, clients, memory)
+        noised = release(guard, round, total, *others)
         place = guard._clip.places[bound.name]
         seen.append(((noised - before)[place].double().std() * bound.grid, bound.norm))
         return noised

@@ -352,7 +352,7 @@ def test_an_edit_with_a_digest_that_fits_breaks_the_chain_at_the_next_entry(fill
         {"epsilon": None},
         {"event": "gaussian"},
         {"event": '{"kind":"poisson","noise":0.0,"rate":0.01}'},
-        {"event": '{"kind":"laplace","noise":1.0}'},
+        {"event": '{"kind":"geometric","noise":1.0}'},
     ],
 )
 def test_an_entry_that_tacit_would_not_have_written_is_refused_even_where_its_digest_fits(filled, changes):

@@ -73,9 +73,9 @@ class Sums:
         self.before, self.after, self.drawn = [], [], []
         release = Guard.release
 
-        def spying(guard, round, total, entry, clients, memory):
+        def spying(guard, round, total, *others):
             self.before.append(total.clone())
-            noised = release(guard, round, total, entry, clients, memory)
+            noised = release(guard, round, total, *others)
             self.after.append(noised.clone())
             self.drawn.append(sorted(guard.source._drawn))
             return noised

@@ -20,14 +20,17 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "solver": ("SGD", "Adam"),
     "selection": ("Everyone", "Uniform", "Poisson", "Separated"),
-    "privacy": ("UserLevel",),
+    "privacy": ("UserLevel", "LocalLevel"),
     "record_privacy": ("RecordLevel",),
 }
 ABSENT = ("privacy", "record_privacy")
 """Sections that a plan need not have. One that is there and names no class is of the first."""
 SCHEDULES = {"cosine": "Cosine", "step_decay": "StepDecay", "exponential": "Exponential", "warmup": "Warmup"}
 STOPS = {"patience": "Patience", "converged": "Converged"}
-KEPT: dict[str, tuple[str, ...]] = {"solver": ("batch_size", "epochs", "steps")}
+KEPT: dict[str, tuple[str, ...]] = {
+    "solver": ("batch_size", "epochs", "steps"),
+    "privacy": ("epsilon", "clip", "delta", "most_examples", "population_budget", "public_evaluation"),
+}
 """Fields that mean the same in every class of a section: they stay when another class is named."""
 EITHER: dict[str, tuple[tuple[str, str], ...]] = {"solver": (("epochs", "steps"),)}
 """Fields of which one replaces the other."""

@@ -21,7 +21,17 @@ from functools import lru_cache
 from typing import Any
 
 from tacit.errors import UsageError
-from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, Unbounded, charges
+from tacit.privacy.event import (
+    Charges,
+    Event,
+    FixedSize,
+    Gaussian,
+    Laplace,
+    PoissonSampled,
+    Truncated,
+    Unbounded,
+    charges,
+)
 
 ZERO_OUT, ADD_REMOVE, REPLACE_ONE = "zero-out", "add-remove", "replace-one"
 ADJACENCIES = (ZERO_OUT, ADD_REMOVE, REPLACE_ONE)
@@ -312,6 +322,9 @@ def _sampled_pld(event: Event, adjacency: str, interval: float) -> Any:
         REPLACE_ONE: relations.REPLACE_ONE,
     }[adjacency]
     noise = min(event.noise, LOUDEST)
+    if isinstance(event, Laplace):
+        distance = 2.0 if adjacency == REPLACE_ONE else 1.0
+        return distributions.from_laplace_mechanism(noise, distance, value_discretization_interval=interval)
     if isinstance(event, Truncated):
         return distributions.from_truncated_subsampled_gaussian_mechanism(
             dataset_size=event.units,
@@ -334,6 +347,8 @@ def _rdp_event(event: Event, scale: float) -> Any:
     import dp_accounting
 
     noise = min(event.noise, LOUDEST_FIXED if isinstance(event, FixedSize) else LOUDEST)
+    if isinstance(event, Laplace):
+        return dp_accounting.LaplaceDpEvent(noise * scale)
     inner = dp_accounting.GaussianDpEvent(noise * scale)
     if isinstance(event, PoissonSampled | Truncated):
         return dp_accounting.PoissonSampledDpEvent(event.rate, inner)

@@ -22,6 +22,7 @@ from tacit.aggregation.stage import INTEGER, REAL
 from tacit.jit import Int, Real, jit, jit_cached, jit_summing
 from tacit.learning.layout import Layout, Parts
 from tacit.privacy.bound import WITHIN, Adaptation, Bound
+from tacit.privacy.local_level import LAPLACE
 from tacit.privacy.plan import bounds_of
 
 if TYPE_CHECKING:
@@ -114,8 +115,23 @@ class Clip:
         )
 
 
+@dataclass(frozen=True)
+class ClipAbsolute(Clip):
+    """As `Clip`, in the 1-norm: for the noise of Laplace."""
+
+    def encode(self, report: Tensor, layout: Layout, down: Parts) -> Tensor:
+        """Integers (K, m) int64, of which the absolute values of a row add up to at most C / g."""
+        (bound,) = self.bounds
+        rows = report.to(torch.float64)
+        norms = rows.abs().sum(dim=1, keepdim=True)
+        factors = torch.where(torch.isfinite(norms), (bound.norm / norms).clamp(max=1.0) * SHRINK / bound.grid, 0.0)
+        return torch.where(factors > 0, rows * factors, 0.0).to(torch.int64)
+
+
 def clip_of(level: UserLevel, names: Sequence[str], expected: float) -> Clip:
     """The stage that clips a report whose parts have these names, with `expected` clients in a round."""
+    if level.mechanism == LAPLACE:
+        return ClipAbsolute(bounds_of(level, names))
     adaptation = None if level.clip_quantile is None else Adaptation(level.clip_quantile, expected)
     return Clip(bounds_of(level, names), adaptation)
 

@@ -78,6 +78,34 @@ class LocalSteps:
 
 
 @dataclass(frozen=True)
+class Laplace:
+    """A sum with Laplace noise: `noise` is its scale, divided by the bound on the 1-norm of what one unit adds."""
+
+    kind: ClassVar[str] = "laplace"
+    noise: float
+
+
+@dataclass(frozen=True)
+class Reports:
+    """All reports that one client sends in a run, each with noise of its own.
+
+    Attributes:
+        mechanism: "gaussian" or "laplace".
+        times: in how many rounds it takes part, at most.
+    """
+
+    kind: ClassVar[str] = "reports"
+    noise: float
+    mechanism: str
+    times: int
+
+    @property
+    def each(self) -> Gaussian | Laplace:
+        """One of them."""
+        return Laplace(self.noise) if self.mechanism == "laplace" else Gaussian(self.noise)
+
+
+@dataclass(frozen=True)
 class Unbounded:
     """A release whose noise can be foreseen, or that has none: nothing bounds what it tells."""
 
@@ -85,8 +113,8 @@ class Unbounded:
     noise: ClassVar[float] = 0.0
 
 
-Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize | LocalSteps | Unbounded
-KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, LocalSteps, Unbounded)
+Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize | Laplace | LocalSteps | Reports | Unbounded
+KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, Laplace, LocalSteps, Reports, Unbounded)
 EVENTS: dict[str, type[Any]] = {event.kind: event for event in KINDS}
 
 
@@ -117,6 +145,8 @@ def _makes_sense(event: Event) -> bool:
     good = is_number(event.noise) and event.noise > 0
     if isinstance(event, LocalSteps):
         good &= is_whole(event.steps, 1)
+    if isinstance(event, Reports):
+        good &= is_whole(event.times, 1) and event.mechanism in ("gaussian", "laplace")
     if isinstance(event, PoissonSampled | Truncated | LocalSteps):
         good &= is_number(event.rate) and isfinite(event.rate) and 0 < event.rate <= 1
     if isinstance(event, Truncated):
@@ -131,12 +161,15 @@ Charges: TypeAlias = tuple[tuple[Event, int], ...]
 
 
 def charges(events: Iterable[Event | tuple[Event, int]]) -> Charges:
-    """Equal events together, local steps one by one."""
+    """Equal events together; local steps, and reports, one by one."""
     counts: Counter[Event] = Counter()
     for entry in events:
         event, count = entry if isinstance(entry, tuple) else (entry, 1)
         if isinstance(event, LocalSteps):
             count *= event.steps
+            event = event.each
+        elif isinstance(event, Reports):
+            count *= event.times
             event = event.each
         counts[event] += count
     return tuple(sorted(((e, n) for e, n in counts.items() if n), key=lambda pair: repr(pair[0])))

@@ -12,11 +12,13 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.checks import MOST
@@ -27,6 +29,7 @@ from tacit.privacy.clip import Clip
 from tacit.privacy.correlated import Int, Turns, coefficients
 from tacit.privacy.event import Charges, Event, Unbounded, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
+from tacit.privacy.local_level import LAPLACE
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.plan import PrivacyPlan
 from tacit.privacy.released import Released
@@ -186,7 +189,9 @@ class Guard:
         """For how many rounds the run was charged beside the first `rounds`: those that were cut off."""
         return 0 if self.plan.at_once or self._account is None else max(self._charged - rounds, 0)
 
-    def release(self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor) -> Tensor:
+    def release(
+        self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor, cohort: int
+    ) -> Tensor:
         """Adds the noise of `round` to a sum of integers, once, and makes the result durable before anybody sees it.
 
         Args:
@@ -195,17 +200,28 @@ class Guard:
             entry: what `reserve` gave for this round.
             clients: (K,) positions of the clients whose memory changes.
             memory: (K, s) what they are to remember.
+            cohort: how many clients sent a report.
 
         Returns:
             The noised sum, (m,) int64.
         """
         for bound in self.bounds():
             place, z = self._clip.places[bound.name], self.plan.noises()[bound.name]
-            draws = self.source.normal(bound.name, round, place.stop - place.start, coefficients(self.plan.bands))
+            draws = self._draws(bound.name, round, place.stop - place.start, cohort)
             total[place] += torch.from_numpy(np.rint(draws * (z * bound.norm / bound.grid)).astype(np.int64))
         self.released.store(round, {"total": total, "clients": clients, "memory": memory})
         self._commit(entry, total)
         return total
+
+    def _draws(self, name: str, round: int, count: int, cohort: int) -> NDArray[np.float64]:
+        """The noise on a sum in units of its scale: of one draw, or of one draw of each client in it."""
+        if not self.plan.local:
+            return self.source.normal(name, round, count, coefficients(self.plan.bands))
+        if self.plan.level.mechanism == LAPLACE:
+            return self.source.laplace(name, round, count, cohort)
+        draws = self.source.normal(name, round, count)
+        draws *= sqrt(cohort)
+        return draws
 
     def recovered(self, round: int) -> dict[str, Tensor] | None:
         """What `release` stored of `round` before the run was cut off, committed if it was not; None if nothing."""

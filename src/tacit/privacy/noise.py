@@ -61,6 +61,18 @@ class NoiseSource:
             draws += coefficients[back] * SecretDraws(self._key(purpose, round - back)).normal(count)
         return draws
 
+    def laplace(self, purpose: str, round: int, count: int, terms: int) -> NDArray[np.float64]:
+        """`count` sums of `terms` draws from Laplace's distribution of scale 1, (count,)."""
+        if (purpose, round) in self._drawn:
+            raise ValueError(f"the noise of round {round} for {purpose} was drawn before")
+        self._drawn.add((purpose, round))
+        source, draws = SecretDraws(self._key(purpose, round)), np.zeros(count)
+        for _ in range(terms):
+            words = source.words(count)
+            size = -np.log(((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
+            draws += np.where(words & np.uint64(1), size, -size)
+        return draws
+
     def _key(self, purpose: str, round: int) -> bytes:
         return key_of(self._secret, purpose, round)
 

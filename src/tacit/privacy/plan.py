@@ -23,7 +23,8 @@ from tacit.privacy.accountant import FINE, Spent, affordable, most, spent
 from tacit.privacy.bound import WITHIN, Bound
 from tacit.privacy.calibration import noise_for
 from tacit.privacy.correlated import best_bands, sensitivity
-from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
+from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Reports, Truncated, charges
+from tacit.privacy.local_level import LAPLACE, LONGEST, LocalLevel
 from tacit.privacy.user_level import BISR, LOUDEST, UserLevel
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def refusals(
     for stage in stages:
         if isinstance(stage, NormBound):
             yield PrivacyError("NormBound and UserLevel both bound the norm of a report: leave NormBound out")
+    if isinstance(level, LocalLevel) and level.mechanism == LAPLACE and task.d > LONGEST:
+        yield PrivacyError(
+            f"the model has {task.d:,} parameters: Laplace noise suits reports of at most {LONGEST:,} numbers, take "
+            "mechanism='gaussian'"
+        )
     if task.buffer_layout.size:
         yield BatchNormBuffers(
             f"the model's buffers {list(task.buffer_layout.names)} are computed from the clients' data in training and "
@@ -119,6 +125,8 @@ class PrivacyPlan:
         """
         delta, adjacency = level.delta_for(sampling.of), level.adjacency
         _check_sampling(level, sampling)
+        if isinstance(level, LocalLevel):
+            return cls._of_reports(level, sampling, rounds)
         if sampling.gap is not None:
             return cls._of_turns(level, sampling, rounds)
         noise = level.noise_multiplier
@@ -138,6 +146,16 @@ class PrivacyPlan:
             alone = noise_for(level.epsilon, Gaussian, 1, delta, level.adjacency)
             noise = alone * sensitivity(bands, rounds, sampling.gap)
         return cls(level, sampling, rounds, noise, delta, bands)._checked()
+
+    @classmethod
+    def _of_reports(cls, level: LocalLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:
+        """With noise on every report, what counts is how many of them a client sends."""
+        delta, noise = level.delta_for(sampling.of), level.noise_multiplier
+        if noise is None:
+            assert level.epsilon is not None
+            times = participations(sampling, rounds)
+            noise = noise_for(level.epsilon, lambda z: Reports(z, level.mechanism, times), 1, delta, level.adjacency)
+        return cls(level, sampling, rounds, noise, delta)._checked()
 
     def _checked(self) -> PrivacyPlan:
         level = self.level
@@ -177,7 +195,9 @@ class PrivacyPlan:
 
     @property
     def event(self) -> Event:
-        """Of one round; of all of them, where turns are separated."""
+        """Of one round; of all of them, where turns are separated or clients add the noise themselves."""
+        if self.local:
+            return Reports(self.noise, self.level.mechanism, self.participations(self.rounds))
         if self.sampling.gap is not None:
             return Gaussian(self.noise / sensitivity(self.bands, self.rounds, self.sampling.gap))
         return event_for(self.sampling, self.noise)
@@ -185,10 +205,18 @@ class PrivacyPlan:
     @property
     def at_once(self) -> bool:
         """Whether the whole run is charged when it begins."""
-        return self.sampling.gap is not None
+        return self.sampling.gap is not None or self.local
+
+    @property
+    def local(self) -> bool:
+        """Whether every client adds the noise to its own report."""
+        return isinstance(self.level, LocalLevel)
 
     def charged(self, rounds: int) -> Charges:
         """What the first `rounds` rounds are to the accountant."""
+        if self.local:
+            times = self.participations(rounds)
+            return charges([Reports(self.noise, self.level.mechanism, times)] if times else [])
         if self.sampling.gap is None or not rounds:
             return charges([(self.event, rounds)])
         return charges([Gaussian(self.noise / sensitivity(self.bands, rounds, self.sampling.gap))])
@@ -206,7 +234,7 @@ class PrivacyPlan:
 
     def affordable(self, budget: float, before: Charges = ()) -> int:
         """How many rounds of this run a budget of epsilon allows, after `before`."""
-        if self.sampling.gap is None:
+        if not self.at_once:
             return affordable(self.event, budget, self.delta, self.level.adjacency, before, self.rounds)
         return bisect_right(range(1, self.rounds + 1), budget, key=lambda rounds: self.most(rounds, before))
 
@@ -216,7 +244,7 @@ class PrivacyPlan:
 
     def against_server(self, rounds: int) -> Spent:
         """What those learn who know the cohorts, of the client that takes part most often: no credit for sampling."""
-        if self.sampling.gap is not None:
+        if self.at_once:
             return self.spent(rounds)
         together = charges([(Gaussian(self.noise), self.participations(rounds))])
         return spent(together, self.delta, self.level.adjacency)

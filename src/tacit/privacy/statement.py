@@ -44,7 +44,7 @@ def statement(
         "clients": sampling.of,
         "clip": level.clip,
         "clip_quantile": level.clip_quantile,
-        "mechanism": level.mechanism,
+        "mechanism": f"local-{level.mechanism}" if plan.local else level.mechanism,
         "bands": plan.bands,
         "public_evaluation": level.public_evaluation,
         "noise_multiplier": plan.noise,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tacit.checks import count, is_count, is_number, is_whole, make_plain, truth
 from tacit.errors import (
@@ -69,6 +69,7 @@ class UserLevel:
     population_budget: float | None = None
     public_evaluation: bool = False
     insecure_seed: int | None = None
+    mechanisms: ClassVar[tuple[str, ...]] = MECHANISMS
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -89,8 +90,8 @@ class UserLevel:
             yield PrivacyError(f"clip_quantile is {quantile!r}: give a number between 0 and 1, such as 0.5")
         if self.adjacency not in (ZERO_OUT, REPLACE_ONE):
             yield PrivacyError(f"adjacency is {self.adjacency!r}: give {ZERO_OUT!r} or {REPLACE_ONE!r}")
-        if self.mechanism not in MECHANISMS:
-            yield PrivacyError(f"mechanism is {self.mechanism!r}: give one of {', '.join(map(repr, MECHANISMS))}")
+        if self.mechanism not in self.mechanisms:
+            yield PrivacyError(f"mechanism is {self.mechanism!r}: give one of {', '.join(map(repr, self.mechanisms))}")
         for name in ("loss_bound", "population_budget"):
             value = getattr(self, name)
             if value is not None and not _positive(value):

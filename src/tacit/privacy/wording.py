@@ -189,6 +189,17 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
 
 def _against(s: Statement, say: Say) -> Iterator[str]:
     none = say("no finite bound", "没有有限的界")
+    if s["mechanism"].startswith("local-"):
+        yield say(
+            f"Everybody but the participant itself, the server that gets its reports among them: epsilon "
+            f"{told(s['epsilon_against_server'], none)}, for a participant in at most {s['participations']:,} rounds "
+            "(that chance puts any of them into more has a probability of at most 1e-6). Nobody is to be trusted with "
+            f"anything; those who see the models alone learn no more: at most {told(s['epsilon'], none)}.",
+            f"参与者自己以外的所有人，包括收到其上传内容的服务器：epsilon {told(s['epsilon_against_server'], none)}，"
+            f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
+            f"无需信任任何人；只看到模型的人知道得不会更多：最多 {told(s['epsilon'], none)}。",
+        )
+        return
     yield say(
         f"Whoever sees the published models, all of them, and not who took part: epsilon {told(s['epsilon'], none)}.",
         f"看到全部公开模型、但不知道谁参加了的人：epsilon {told(s['epsilon'], none)}。",
@@ -219,6 +230,17 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
             f"{s['rounds_lost']:,} rounds more count as released, for the run was cut off in them.",
             f"另有 {s['rounds_lost']:,} 轮因运行中断而按已发布计算。",
         )
+    if s["mechanism"].startswith("local-"):
+        yield say(
+            f"Every participant cuts its report to a norm of {s['clip']:g} and adds noise ({s['mechanism']}) of "
+            f"{s['noise_multiplier']:.6g} times that itself, before it sends it ({s['bands']} draw each). A simulation "
+            "draws the Gaussian noise of a cohort as one.",
+            f"每个参与者把上传内容的范数截断到 {s['clip']:g}，并在发送之前自己加上其 "
+            f"{s['noise_multiplier']:.6g} 倍的噪声（{s['mechanism']}，各抽取 {s['bands']} 次）。"
+            "模拟中一轮的高斯噪声合并为一次抽取。",
+        )
+        yield from _weights(s, say)
+        return
     yield say(
         f"Every report is cut to a norm of {s['clip']:g}, reports are summed as integers, and Gaussian noise is added "
         f"once; all that a round releases is worth a noise multiplier of {s['noise_multiplier']:.6g}.",
@@ -245,13 +267,7 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
             f"Released in every round: {release.get('name')}, bounded by {norm:g}, noise multiplier {z:.6g}.",
             f"每轮发布：{release.get('name')}，上界 {norm:g}，噪声乘数 {z:.6g}。",
         )
-    if s["weights_bounded_at"] is None:
-        yield say("All participants in a round count alike.", "一轮中的参与者权重相同。")
-    else:
-        yield say(
-            f"Participants count by their examples, of which at most {s['weights_bounded_at']:,} count.",
-            f"参与者按样本数加权，最多计 {s['weights_bounded_at']:,} 个。",
-        )
+    yield from _weights(s, say)
     if s["secure_randomness"] and s["sampling"].get("kind") == "separated":
         yield say(
             "The noise came from the operating system's randomness and cannot be foreseen; the turns can.",
@@ -261,6 +277,16 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
         yield say(
             "The noise and the draws came from the operating system's randomness and cannot be foreseen.",
             "噪声与抽样来自操作系统的随机源，无法预知。",
+        )
+
+
+def _weights(s: Statement, say: Say) -> Iterator[str]:
+    if s["weights_bounded_at"] is None:
+        yield say("All participants in a round count alike.", "一轮中的参与者权重相同。")
+    else:
+        yield say(
+            f"Participants count by their examples, of which at most {s['weights_bounded_at']:,} count.",
+            f"参与者按样本数加权，最多计 {s['weights_bounded_at']:,} 个。",
         )
 
 
