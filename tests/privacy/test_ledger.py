@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tacit.errors import (
     BudgetExceeded,
+    InsecureRandomness,
     LedgerForked,
     LedgerMissing,
     PrivacyError,
@@ -26,7 +27,8 @@ from tacit.errors import (
     UsageError,
 )
 from tacit.privacy import chain
-from tacit.privacy.event import FixedSize, Gaussian, PoissonSampled, Truncated, charges
+from tacit.privacy.accountant import most
+from tacit.privacy.event import FixedSize, Gaussian, PoissonSampled, Truncated, Unbounded, charges
 from tacit.privacy.ledger import Ledger
 
 CHEAP, DEAR = PoissonSampled(2.0, 0.01), Gaussian(1.0)
@@ -290,6 +292,20 @@ def test_a_closed_ledger_says_so(account, ledger):
         account.charges()
 
 
+def test_the_same_sum_is_not_released_twice(account, ledger):
+    one, two = (account.reserve("run", round, CHEAP, "plan", yes) for round in (1, 2))
+    account.commit(one, "noise")
+    with pytest.raises(InsecureRandomness, match="its noise is not new"):
+        account.commit(two, "noise")
+    account.commit(two, "other noise")
+    other = ledger.account("another", "user")
+    other.commit(other.reserve("run", 1, CHEAP, "plan", yes), "noise")
+    seeded = [account.reserve("test", round, Unbounded(), "plan", yes) for round in (1, 2)]
+    for entry in seeded:  # noise that a seed repeats bounds nothing anyway
+        account.commit(entry, "seeded")
+    assert most(account.charges(), 1e-5) == float("inf")
+
+
 # -- going on with a run ---------------------------------------------------------------------------------------------
 
 
@@ -448,7 +464,7 @@ def test_after_any_history_the_ledger_holds_what_was_reserved_and_its_chain_is_w
                 reserved[population].append(event)
             elif what == "commit" and waiting:
                 owner, entry = waiting.pop(0)
-                ledger.account(owner, "user").commit(entry, "noise")
+                ledger.account(owner, "user").commit(entry, f"noise {entry.number}")
             elif what == "refuse":
                 with pytest.raises(ZeroDivisionError):
                     account.reserve(run, 1, event, "plan", lambda charges: 1 / 0)

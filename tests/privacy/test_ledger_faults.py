@@ -444,7 +444,7 @@ def test_bytes_that_change_on_the_disk_are_refused_or_change_nothing(data):
         place = Path(folder) / "ledger.sqlite"
         with Ledger(place) as ledger:
             for round in range(3):
-                mine(ledger).commit(mine(ledger).reserve("run", round, EVENT, "plan", yes), "noise")
+                mine(ledger).commit(mine(ledger).reserve("run", round, EVENT, "plan", yes), f"noise {round}")
             before = mine(ledger).entries()
         content = bytearray(place.read_bytes())
         used = [i for i, byte in enumerate(content) if byte]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -532,3 +533,14 @@ def test_a_budget_that_is_set_while_a_run_goes_on_holds_for_its_next_round():
 
     with pytest.raises(errors.BudgetExceeded, match=r"its budget of 0\.1"):
         federation().run(4, callbacks=[Setting()])
+
+
+def test_a_population_without_a_budget_is_warned_of_once_a_run():
+    secure = level(insecure_seed=None)
+    with pytest.warns(errors.TacitWarning, match="no budget over all runs") as caught:
+        federation(privacy=secure).run(2)
+    assert sum("no budget" in str(warning.message) for warning in caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        federation(privacy=level(insecure_seed=None, population_budget=50.0)).run(1)
+        federation(privacy=secure).run(1)  # the ledger remembers

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from tacit.checks import is_number, is_whole
 from tacit.errors import (
     DamagedFile,
+    InsecureRandomness,
     LedgerForked,
     LedgerMissing,
     LedgerTampered,
@@ -19,7 +20,7 @@ from tacit.errors import (
     UsageError,
 )
 from tacit.privacy.chain import Chain, Entry, Tally, as_text, read_event
-from tacit.privacy.event import EVENTS, Charges, Event
+from tacit.privacy.event import EVENTS, Charges, Event, Unbounded
 from tacit.privacy.place import VARIABLE
 from tacit.privacy.store import ENTRIES
 
@@ -128,6 +129,7 @@ class Account:
 
         Raises:
             LedgerForked: it was committed before, or is no reserve of this account.
+            InsecureRandomness: the very same was released before.
         """
         with Problems("the commit is not as it should be", UsageError) as problems:
             problems.extend(_text("fingerprint", fingerprint))
@@ -135,6 +137,12 @@ class Account:
         with self._chain.held(write=True) as connection:
             if self._tally.open.get(reserved.number) != reserved:
                 raise self._not_open(connection, reserved)
+            if fingerprint in self._tally.released and not isinstance(reserved.event, Unbounded):
+                raise InsecureRandomness(
+                    f"round {reserved.round} of run {reserved.run!r} came out just as one before: its noise is not "
+                    "new, and the difference of two such rounds would have none. Is this machine a copy of "
+                    "another, with the same state of its random numbers?"
+                )
             values = {"run": reserved.run, "round": reserved.round, "plan": reserved.plan}
             return self._append(connection, "commit", reserve=reserved.number, fingerprint=fingerprint, **values)
 

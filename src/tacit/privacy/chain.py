@@ -93,6 +93,7 @@ class Tally:
         last: the last entry of each run.
         limit: the last limit.
         head: the digest of the last entry.
+        released: the fingerprints of all commits.
     """
 
     spent: dict[str, Counter[Event]] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Tally:
     last: dict[str, Entry] = field(default_factory=dict)
     limit: Entry | None = None
     head: str = ""
+    released: set[str] = field(default_factory=set)
 
     def charges(self, *more: Event, without: str | None = None) -> Charges:
         """The events of all runs but one, and `more`."""
@@ -117,6 +119,7 @@ class Tally:
             reserved = self.open.pop(entry.reserve or 0, None)
             if reserved is None or (reserved.run, reserved.round) != (entry.run, entry.round):
                 return False
+            self.released.add(entry.fingerprint)
         elif entry.kind == "begin":
             if entry.event is not None:
                 return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import sqrt
@@ -22,7 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.checks import MOST
-from tacit.errors import BudgetExceeded, Exhausted, LedgerForked, PrivacyError, SamplerMismatch, StorageError
+from tacit.errors import (
+    BudgetExceeded,
+    Exhausted,
+    LedgerForked,
+    PrivacyError,
+    SamplerMismatch,
+    StorageError,
+    TacitWarning,
+)
 from tacit.privacy.accountant import COARSE, FINE, Curve, most
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
@@ -40,6 +49,10 @@ if TYPE_CHECKING:
     from tacit.federation import Federation
     from tacit.selection.cohort import Cohort
 
+UNLIMITED = (
+    "this population has no budget over all runs: what is spent is recorded, and nothing refuses more of it. Set one, "
+    "population_budget=8.0, say"
+)
 SECRET = "noise.key"
 """File of the secret of a run whose noise combines draws of several rounds."""
 
@@ -92,6 +105,8 @@ class Guard:
             self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
         self._set_budget()
         self._agreed, self._begun = self._limits(), self.before
+        if account is not None and saved is None and not self._agreed:
+            warnings.warn(UNLIMITED, TacitWarning, stacklevel=2)
         self._require_budget()
 
     def so_far(self, rounds: int) -> float:
