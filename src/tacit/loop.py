@@ -19,7 +19,7 @@ from tacit.errors import Exhausted, RoundFailed, StorageError, UsageError
 from tacit.evaluation import Evaluation
 from tacit.gathering import Gathering, Watch
 from tacit.learning.ladder import Choice, choose
-from tacit.learning.layout import Parts
+from tacit.learning.layout import MEASURED, Parts
 from tacit.learning.solver import steps_for
 from tacit.population.population import Population
 from tacit.privacy.bound import Bound
@@ -235,6 +235,7 @@ class Loop:
     def _public_row(self, round: int, mean: Parts) -> Row:
         """The record of a private round: what was released, and public numbers; everything else stays hidden."""
         assert self.public is not None and self.guard is not None
+        level = self.guard.plan.level
         return {
             "round": round + 1,
             "loss": float(mean["loss"]) if "loss" in mean else None,
@@ -243,6 +244,7 @@ class Loop:
             "set_aside": None,
             "set_aside_reasons": "",
             "epsilon": self.guard.so_far(round + 1),
+            **{f"cohort_{name}": float(mean[f"{MEASURED}{name}"]) for name in level.metrics},
             "clip": self._bounds()[0].norm,
         }
 

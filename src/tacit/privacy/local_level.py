@@ -46,8 +46,8 @@ class LocalLevel(UserLevel):
                 f"adjacency is {self.adjacency!r}: the server sees each report, and whose it is, so leave it at "
                 f"{REPLACE_ONE!r}"
             )
-        for name in ("clip_quantile", "loss_bound"):
-            if getattr(self, name) is not None:
+        for name in ("clip_quantile", "loss_bound", "metrics"):
+            if getattr(self, name) not in (None, ()):
                 yield PrivacyError(
                     f"{name} is {getattr(self, name)!r}: LocalLevel releases the update alone, leave it out"
                 )

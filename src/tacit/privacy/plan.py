@@ -19,6 +19,7 @@ from tacit.errors import (
     SamplerMismatch,
     UnregisteredRelease,
 )
+from tacit.learning.layout import MEASURED
 from tacit.privacy.accountant import FINE, Spent, affordable, most, spent
 from tacit.privacy.bound import WITHIN, Bound
 from tacit.privacy.calibration import noise_for
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Sampling
 
-UPDATE, LOSS = "update", "loss"
+UPDATE, LOSS, METRICS = "update", "loss", "metrics"
 COARSEST = 10.0
 """With an adaptive clip norm, the noise on the count of reports within it has the standard deviation `expected / 20`,
 [Andrew21] section 3.1: that is the noise multiplier `expected / 10`, for one client moves the count by at most 1/2."""
 QUIETER = 10.0
 """The noise on the training loss, in units of its bound, is so many times that on the update."""
+COARSER = 4.0
+"""The same of the noise on metrics, in units of the norm of as many ones."""
 TIGHT = 1.05
 """A cap may cost at most this factor in epsilon."""
 UNLIKELY = 1e-6
@@ -69,6 +72,11 @@ def refusals(
 
     yield from level.problems(clients)
     yield from level.clashes(algorithm)
+    named: object = level.metrics
+    for name in named if isinstance(named, tuple) else ():
+        if name not in task.metrics:
+            known = ", ".join(task.metrics) or "none"
+            yield PrivacyError(f"metrics names {name!r}, which is no metric of the task: it has {known}")
     for stage in stages:
         if isinstance(stage, NormBound):
             yield PrivacyError("NormBound and UserLevel both bound the norm of a report: leave NormBound out")
@@ -255,18 +263,22 @@ class PrivacyPlan:
         if self.level.clip_quantile is not None:
             within = {WITHIN: self.sampling.size / COARSEST}
             rest -= within[WITHIN] ** -2
-        if self.level.loss_bound is None:
-            return {UPDATE: rest**-0.5} | within
-        update = rest**-0.5 * sqrt(1 + QUIETER**-2)
-        return {UPDATE: update, LOSS: QUIETER * update} | within
+        more = {LOSS: QUIETER} if self.level.loss_bound is not None else {}
+        more |= {METRICS: COARSER} if self.level.metrics else {}
+        update = rest**-0.5 * sqrt(1 + sum(factor**-2 for factor in more.values()))
+        return {UPDATE: update} | {name: factor * update for name, factor in more.items()} | within
 
 
 def bounds_of(level: UserLevel, names: Sequence[str]) -> tuple[Bound, ...]:
     """The bounds of a report whose parts have these names, in their order."""
     assert level.clip is not None
-    found = [Bound(UPDATE, tuple(name for name in names if name not in (LOSS, WITHIN)), level.clip)]
+    beside = {LOSS, WITHIN, *(f"{MEASURED}{name}" for name in level.metrics)}
+    found = [Bound(UPDATE, tuple(name for name in names if name not in beside), level.clip)]
     if level.loss_bound is not None:
         found.append(Bound(LOSS, (LOSS,), level.loss_bound))
+    if level.metrics:
+        parts = tuple(f"{MEASURED}{name}" for name in level.metrics)
+        found.append(Bound(METRICS, parts, sqrt(len(level.metrics))))
     if level.clip_quantile is not None:
         found.append(Bound(WITHIN, (WITHIN,), 0.5))
     return tuple(found)
@@ -274,7 +286,9 @@ def bounds_of(level: UserLevel, names: Sequence[str]) -> tuple[Bound, ...]:
 
 def report_parts(level: UserLevel) -> tuple[str, ...]:
     """The numbers that a report carries beside its message."""
-    return (*((LOSS,) if level.loss_bound is not None else ()), *((WITHIN,) if level.clip_quantile is not None else ()))
+    loss = (LOSS,) if level.loss_bound is not None else ()
+    within = (WITHIN,) if level.clip_quantile is not None else ()
+    return (*loss, *(f"{MEASURED}{name}" for name in level.metrics), *within)
 
 
 RELEASED = ("round", "clients", "update_norm", "epsilon", "clip", "bytes_down", "bytes_up")
@@ -285,7 +299,8 @@ def released_columns(level: UserLevel | RecordLevel, names: Iterable[str]) -> se
     """Which of the history's columns are released: by these, and by no others, a run may be ended."""
     public = {name for name in names if name.startswith("test_") and level.public_evaluation}
     loss = {LOSS} if isinstance(level, UserLevel) and level.loss_bound is not None else set()
-    return {*RELEASED, *public, *loss}
+    measured = {f"cohort_{name}" for name in level.metrics} if isinstance(level, UserLevel) else set()
+    return {*RELEASED, *public, *loss, *measured}
 
 
 def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) -> None:
@@ -301,7 +316,10 @@ def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) 
         if metric == LOSS and isinstance(level, UserLevel):
             remedy = "release it, UserLevel(loss_bound=10.0)"
         elif str(metric).startswith("test_"):
-            remedy = "measure on public data and say so, public_evaluation=True, or leave the rule out"
+            remedy = (
+                "measure on public data and say so, public_evaluation=True, or release a metric of the task, "
+                "UserLevel(metrics=('accuracy',)), whose column is cohort_accuracy"
+            )
         raise UnregisteredRelease(
             f"a stopping rule looks at {metric}, which is hidden: if it comes from the data of the people in the "
             f"population, when the run ends tells of them. Take update_norm, or {remedy}"

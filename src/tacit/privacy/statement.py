@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.metadata import version
-from math import exp, isfinite
+from math import exp, isfinite, sqrt
 from typing import Any
 
 from tacit.privacy.accountant import FINE
@@ -35,7 +35,7 @@ def statement(
     charged, level, sampling = rounds + lost, plan.level, plan.sampling
     cost = plan.spent(charged, interval=interval)
     in_all = cost if not before else plan.spent(charged, before, interval=interval)
-    norms = {"update": level.clip, "loss": level.loss_bound, "within": 0.5}
+    norms = {"update": level.clip, "loss": level.loss_bound, "within": 0.5, "metrics": sqrt(len(level.metrics))}
     return {
         "unit": "user",
         "adjacency": level.adjacency,

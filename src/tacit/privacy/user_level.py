@@ -51,6 +51,8 @@ class UserLevel:
         most_examples: a client with n_k examples counts by `min(n_k, most_examples) / most_examples`.
         loss_bound: releases the mean training loss too, each client's clipped to [0, loss_bound], for half a percent
             more noise. Hidden when None.
+        metrics: releases the mean of these metrics of the task too, each client's cut to [0, 1] and measured on its own
+            examples with the model that it was sent, for three percent more noise. Hidden when empty.
         population_budget: what all runs on this population together may spend, by the ledger.
         public_evaluation: the data on which the model is measured are public, or of nobody in the population, so that
             measures and early stopping by them are free. Where they are not, no claim covers the measures.
@@ -66,6 +68,7 @@ class UserLevel:
     mechanism: str = GAUSSIAN
     most_examples: int | None = None
     loss_bound: float | None = None
+    metrics: tuple[str, ...] = ()
     population_budget: float | None = None
     public_evaluation: bool = False
     insecure_seed: int | None = None
@@ -73,6 +76,9 @@ class UserLevel:
 
     def __post_init__(self) -> None:
         make_plain(self)
+        given: object = self.metrics
+        if isinstance(given, list):
+            object.__setattr__(self, "metrics", tuple(given))
 
     def problems(self, clients: int | None = None) -> Iterator[PrivacyError]:
         """Everything that is wrong with these settings, for a population of `clients` where its size is known."""
@@ -96,6 +102,11 @@ class UserLevel:
             value = getattr(self, name)
             if value is not None and not _positive(value):
                 yield PrivacyError(f"{name} is {value!r}: give a positive, finite number, or leave it out")
+        named: object = self.metrics
+        if not isinstance(named, tuple) or not all(isinstance(name, str) for name in named):
+            yield PrivacyError(f"metrics is {named!r}: give the names of metrics of the task, ('accuracy',), say")
+        elif len(set(self.metrics)) < len(self.metrics):
+            yield PrivacyError(f"metrics is {self.metrics!r}: give each name once")
         if self.most_examples is not None and not is_count(self.most_examples):
             yield PrivacyError(count("most_examples", self.most_examples)[0])
         for text in truth("public_evaluation", self.public_evaluation):

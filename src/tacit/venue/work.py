@@ -20,7 +20,7 @@ from tacit.errors import DataError, TacitError
 from tacit.learning import batches as batching
 from tacit.learning.batches import Examples
 from tacit.learning.eager import EagerEngine, full_gradient
-from tacit.learning.layout import Layout, Parts
+from tacit.learning.layout import MEASURED, Layout, Parts
 from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.learning.task import Task
@@ -280,6 +280,7 @@ class Worker:
         loss = parts["loss"] if "loss" in parts else torch.empty(len(clients), dtype=work.task.dtype)
         moved = self.engine.run(job, update, buffers, loss)
         seconds = time.perf_counter() - began
+        self._measure(parts, job)
         if work.plant is not None:
             work.plant(clients, update)
         done = self._done(job)
@@ -298,6 +299,25 @@ class Worker:
             moved = torch.where(torch.isfinite(renewed).all(1), moved, torch.inf)
             work.memory.stage(clients, renewed, work.memory.slots_of(clients))
         return _Trained(clients, reports, weight, moved, seconds)
+
+    def _measure(self, parts: Parts, job: LocalRun) -> None:
+        """Fills what clients say of the model that they were sent: metrics on their own examples, cut to [0, 1]."""
+        asked = {name: self.work.task.metrics[name.partition(":")[2]] for name in parts if name.startswith(MEASURED)}
+        if not asked:
+            return
+        self._eager = self._eager or EagerEngine(self.work.task, self.work.algorithm.solver)
+        bound = self._eager.bound
+        bound.x.copy_(job.x)
+        bound.b.copy_(job.b)
+        bound.push()
+        bound.module.eval()
+        with torch.no_grad():
+            for k in range(len(job.examples.size)):
+                inputs, target = (column.clone() for column in job.examples.of(k))
+                output = bound.module(inputs)
+                for name, metric in asked.items():
+                    value = torch.as_tensor(metric(output, target), dtype=self.work.task.dtype)
+                    parts[name][k] = value.nan_to_num(0.0).clamp(0.0, 1.0)
 
     def _sum(self, trained: _Trained, down: Parts, round: int) -> BlockSum:
         """Weights, encodes and sums; looks for the clients to set aside only where the sum says that there are some."""
