@@ -58,7 +58,7 @@ bench-dp-sgd: $(VENV)/.core  ## Measure what a private local step costs, beside 
 	$(BIN)/python -m benchmarks.dp_sgd $(ARGS)
 
 .PHONY: bench-mnist
-bench-mnist: $(VENV)/.core  ## Measure accuracy on MNIST against epsilon (takes hours)
+bench-mnist: $(VENV)/.core  ## Measure accuracy on MNIST against epsilon (takes an hour or two)
 	$(BIN)/python -m benchmarks.mnist $(ARGS)
 
 .PHONY: docs

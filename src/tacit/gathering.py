@@ -101,6 +101,8 @@ class Gathering:
         found = guard.recovered(round)
         if found is not None:
             self._remember(found, round)
+            if self.records is not None:
+                self.records.take_up(round, found["cohort"], found["total"])
             return Total(found["total"], nobody, []), self.public.counted
         entry = guard.reserve(round)
         seed, clients = guard.seed(federation.seed), len(federation.population)
@@ -109,7 +111,7 @@ class Gathering:
         self._require_some(total, cohort, round)
         remembering = total.counted if memory.size else nobody
         who, what = torch.from_numpy(remembering), memory.staged(remembering)
-        noised = guard.release(round, total.total, entry, who, what, len(cohort.clients))
+        noised = guard.release(round, total.total, entry, who, what, torch.from_numpy(cohort.clients))
         if self.records is not None:
             self.records.commit(noised)
         watch.lap("noise")
@@ -161,6 +163,8 @@ class Gathering:
     def _require_enough(self, total: Total, cohort: Cohort, round: int) -> None:
         """Names the clients set aside in a warning; fails the round when too few are left."""
         causes = "; ".join(f"{a.client!r}: {a.reason}" for a in total.set_aside[:5])
+        if self.records is not None:
+            causes = "the reasons are hidden, they may hold the records"
         if total.set_aside:
             text = f"round {round + 1}: {len(total.set_aside)} reports were set aside and not counted: {causes}"
             warnings.warn(text, TacitWarning, stacklevel=2)

@@ -19,13 +19,13 @@ from tacit.errors import Exhausted, RoundFailed, StorageError, UsageError
 from tacit.evaluation import Evaluation
 from tacit.gathering import Gathering, Watch
 from tacit.learning.ladder import Choice, choose
-from tacit.learning.layout import MEASURED, Parts
+from tacit.learning.layout import Parts
 from tacit.learning.solver import steps_for
 from tacit.population.population import Population
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
-from tacit.privacy.plan import released_columns
+from tacit.privacy.plan import measured_parts, released_columns
 from tacit.privacy.record_guard import RecordGuard, is_record_state, record_guard_of
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
@@ -229,7 +229,7 @@ class Loop:
             "clients": len(total.counted),
             "examples": int(float(mean["examples"] * mean["weight"]) + 0.5),
             "set_aside": len(total.set_aside),
-            "set_aside_reasons": "; ".join(f"{a.client}: {a.reason}" for a in total.set_aside),
+            "set_aside_reasons": "" if self.records is not None else _reasons(total),
         }
 
     def _public_row(self, round: int, mean: Parts) -> Row:
@@ -244,7 +244,7 @@ class Loop:
             "set_aside": None,
             "set_aside_reasons": "",
             "epsilon": self.guard.so_far(round + 1),
-            **{f"cohort_{name}": float(mean[f"{MEASURED}{name}"]) for name in level.metrics},
+            **{f"cohort_{name}": float(mean[part]) for part, name in measured_parts(level).items()},
             "clip": self._bounds()[0].norm,
         }
 
@@ -306,6 +306,7 @@ class Loop:
             None if federation.audit is None else federation.audit.plant,
             None if self.records is None else self.records.records(federation.algorithm.solver),
             self._chance,
+            measured_parts(federation.privacy),
         )
         workers = 1 if choice.alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():
@@ -380,6 +381,10 @@ class Loop:
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))
         return str(saved.state["engine"])
+
+
+def _reasons(total: Total) -> str:
+    return "; ".join(f"{a.client}: {a.reason}" for a in total.set_aside)
 
 
 def _examples_read(algorithm: Algorithm, population: Population) -> np.ndarray[Any, np.dtype[np.int64]]:

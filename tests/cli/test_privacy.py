@@ -299,7 +299,7 @@ def test_the_ledger_is_listed_with_what_was_spent(tacit: Tacit, place: Path) -> 
             for number in range(rounds):
                 reserved = account.reserve(run, number, event, "plan", lambda charges: None)
                 if run == "one":
-                    account.commit(reserved, "f")
+                    account.commit(reserved, f"f{number}")
         account.set_limit(6.0, 1e-6)
         ledger.account("cd34", "user").reserve("three", 0, Gaussian(5.0), "plan", lambda charges: None)
     first, second = tacit("privacy", "ledger", "--json").json["accounts"]

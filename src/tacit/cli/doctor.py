@@ -17,7 +17,7 @@ What would stand in the way of a run is said at the end, in lines that begin wit
 
 
 def doctor(json: Json = False) -> None:
-    """Look at versions, cores, memory, disk, clock, GPU and folders."""
+    """Look at versions, cores, memory, disk, clock, GPU, folders, and what one client changes in a private run."""
     from tacit.cli import console
     from tacit.cli.machine import findings, looked_at
 

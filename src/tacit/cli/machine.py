@@ -1,4 +1,7 @@
-"""What a machine offers to a run: read from the system, changing nothing but a file that is removed at once."""
+"""What a machine offers to a run: read from the system, changing nothing but a file that is removed at once.
+
+That a private run here does what its accounting assumes is tried: see `replay`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from tacit.cli import replay
 
 PACKAGES = ("torch", "numpy", "scipy", "numba", "pandas", "pyarrow", "safetensors", "pydantic", "matplotlib")
 EXTRAS = ("onnx", "onnxscript", "onnxruntime")
@@ -40,6 +45,7 @@ def looked_at() -> dict[str, Any]:
         "data_folder": os.environ.get(datasets.FOLDER_VARIABLE),
         "data_cache": str(cache),
         "datasets_at_hand": [name for name in datasets.names() if not datasets.status(name).missing],
+        "privacy": replay.replayed(),
     }
 
 
@@ -59,7 +65,7 @@ def findings(seen: dict[str, Any]) -> list[str]:
     folder = seen["data_folder"]
     if folder and not Path(folder).is_dir():
         found.append(f"TACIT_DATA names {folder}, which is no folder")
-    return found
+    return found + replay.findings(seen["privacy"])
 
 
 def _version(package: str) -> str | None:

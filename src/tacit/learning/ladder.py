@@ -184,7 +184,7 @@ def _private(task: Task, solver: Solver, sample: Examples, engine: str) -> Itera
     from tacit.learning.dp_sgd.ghost import Ghost
     from tacit.learning.dp_sgd.mapped import Mapped
 
-    for way, refuses in ((Ghost, lambda: Ghost.accepts(task)), (Mapped, lambda: None)):
+    for way, refuses in ((Ghost, lambda: Ghost.accepts(task, sample)), (Mapped, lambda: None)):
         if engine not in ("auto", way.name):
             continue
 
@@ -282,7 +282,7 @@ def _few_steps(solver: Solver, sample: Examples, most: int | None = None) -> Bat
     """
     orders, lengths, counts = [], [], []
     for start, n in zip(sample.start.tolist(), sample.size.tolist(), strict=True):
-        size = min(solver.batch_size or n, n, most or n)
+        size = min(solver.batch_size or n, n) if most is None else min(most, n)
         full, tail = min(n // size, STEPS - 1), n % size
         mine = [size] * full + ([tail] if tail else [])
         orders.append(start + np.arange(sum(mine), dtype=np.int64))

@@ -13,8 +13,6 @@ from torch import Tensor
 
 Shape = tuple[int, ...]
 Parts = dict[str, Tensor]
-MEASURED = "metric:"
-"""Before the name of a metric, in the layout of a private report."""
 
 
 @dataclass(frozen=True)

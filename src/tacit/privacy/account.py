@@ -80,6 +80,11 @@ class Account:
         with self._chain.held(write=True) as connection:
             return self._append(connection, "begin", run=run, plan=plan)
 
+    def released(self, fingerprint: str) -> bool:
+        """Whether something with this fingerprint was committed."""
+        with self._chain.held():
+            return fingerprint in self._tally.released
+
     def reserved(self, run: str) -> int:
         """How many events of a run were reserved, committed or not."""
         with self._chain.held():

@@ -11,6 +11,7 @@ import hashlib
 import json
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import sqrt
@@ -36,11 +37,11 @@ from tacit.privacy.accountant import COARSE, FINE, Curve, most
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.correlated import Int, Turns, coefficients
-from tacit.privacy.event import Charges, Event, Unbounded, charges
+from tacit.privacy.event import Charges, Event, Reports, Unbounded, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.local_level import LAPLACE
 from tacit.privacy.noise import NoiseSource
-from tacit.privacy.plan import PrivacyPlan
+from tacit.privacy.plan import PrivacyPlan, require_cohort
 from tacit.privacy.released import Released
 from tacit.privacy.statement import statement
 from tacit.privacy.wording import LANGUAGES, text
@@ -99,19 +100,22 @@ class Guard:
                 account.require(self._head, self.run)
             mine = [entry for entry in account.entries() if entry.run == self.run]
         self._charged = sum(entry.event is not None for entry in mine)
+        self._reserved = sum(entry.kind == "reserve" for entry in mine)
+        self._taken: Counter[int] = Counter({int(k): n for k, n in saved["taken"].items()} if saved else {})
         self._committed = {entry.round for entry in mine if entry.kind == "commit"}
         self.epsilon: Callable[[int], float] = plan.most
         if not plan.at_once:
             self.epsilon = Curve(plan.event, plan.rounds, plan.delta, plan.level.adjacency)
         self._set_budget()
         self._agreed, self._begun = self._limits(), self.before
-        if account is not None and saved is None and not self._agreed:
+        if account is not None and saved is None and not self._agreed and self.source.secure:
             warnings.warn(UNLIMITED, TacitWarning, stacklevel=2)
         self._require_budget()
 
     def so_far(self, rounds: int) -> float:
         """Epsilon after so many rounds of the run, with those that were cut off."""
-        return self.epsilon(rounds + self._lost(rounds))
+        lost = self._lost(rounds)
+        return self.plan.most(rounds, lost=lost) if self.plan.at_once else self.epsilon(rounds + lost)
 
     def seed(self, public: int) -> int:
         """For the coins of the selection. Nobody else knows it: sampling protects only while cohorts are secret.
@@ -150,14 +154,11 @@ class Guard:
         declared, clients = self.plan.sampling, cohort.clients
         if cohort.sampling != declared:
             raise SamplerMismatch(f"a cohort was drawn as {cohort.sampling!r}, and {declared!r} was declared")
-        most = declared.cap if declared.kind == "poisson" else declared.of
-        if len(np.unique(clients)) < len(clients) or len(clients) > (most or declared.of):
-            raise SamplerMismatch(
-                f"a cohort has {len(clients)} clients, {len(np.unique(clients))} of them different, where {declared!r} "
-                "was declared: a client counts once in a round"
-            )
-        if len(clients) and not (clients.min() >= 0 and clients.max() < declared.of):
-            raise SamplerMismatch(f"a cohort holds clients outside of 0 to {declared.of - 1}")
+        if self.plan.local:
+            self._taken.update(clients.tolist())
+            if max(self._taken.values(), default=0) > self.plan.participations(self.plan.rounds):
+                raise Exhausted("a client was drawn in more rounds than its noise was calibrated for")
+        require_cohort(clients, declared, cohort.sampling.cap if declared.kind == "poisson" else None)
 
     def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
         """What the first `rounds` rounds of the run promise; sooner, and a little less exactly, where not `final`."""
@@ -168,7 +169,9 @@ class Guard:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values."""
-        return {"run": self.run, "head": self._head, "noise": self.plan.noise, "rounds": self.plan.rounds}
+        taken = {str(k): n for k, n in self._taken.items()}
+        told = {"noise": self.plan.noise, "rounds": self.plan.rounds, "taken": taken}
+        return {"run": self.run, "head": self._head, **told}
 
     def reserve(self, round: int) -> Entry | None:
         """Charges a round before anything of it is computed.
@@ -177,7 +180,7 @@ class Guard:
             BudgetExceeded: the population's budget, or the run's number of rounds, does not allow it.
         """
         if round >= self.plan.rounds:
-            raise BudgetExceeded(_beyond(self.plan.rounds))
+            raise BudgetExceeded(beyond(self.plan.rounds))
         if self._lacking:
             raise StorageError(f"{self._kept} is gone, without which the noise of earlier rounds cannot be continued")
         if self._account is None:
@@ -188,11 +191,14 @@ class Guard:
                 "same noise. Go on from the newest checkpoint, or begin the run anew"
             )
         limit, lost = self.plan.level.epsilon, self._lost(round)
-        if limit is not None and lost and self.plan.most(round + lost + 1) > limit * (1 + 1e-3):
+        if limit is not None and lost and self.plan.most(round + 1, lost=lost) > limit * (1 + 1e-3):
             raise Exhausted(f"the run's epsilon of {limit:g} is spent: it was cut off in {lost} rounds, which count")
         event = None if self.plan.at_once and self._charged else self._event
+        if self.plan.local and lost and self._charged:  # once more than was charged at the beginning
+            event = replace(self._event, times=1) if isinstance(self._event, Reports) else self._event
         entry = self._account.reserve(self.run, round, event, self.digest, self._allow)
         self._head, self._charged = entry.digest, self._charged + (event is not None)
+        self._reserved += 1
         return entry
 
     @property
@@ -202,10 +208,12 @@ class Guard:
 
     def _lost(self, rounds: int) -> int:
         """For how many rounds the run was charged beside the first `rounds`: those that were cut off."""
-        return 0 if self.plan.at_once or self._account is None else max(self._charged - rounds, 0)
+        if self._account is None or (self.plan.at_once and not self.plan.local):
+            return 0
+        return max((self._reserved if self.plan.local else self._charged) - rounds, 0)
 
     def release(
-        self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor, cohort: int
+        self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor, cohort: Tensor
     ) -> Tensor:
         """Adds the noise of `round` to a sum of integers, once, and makes the result durable before anybody sees it.
 
@@ -215,16 +223,16 @@ class Guard:
             entry: what `reserve` gave for this round.
             clients: (K,) positions of the clients whose memory changes.
             memory: (K, s) what they are to remember.
-            cohort: how many clients sent a report.
+            cohort: (n,) positions of those who sent a report.
 
         Returns:
             The noised sum, (m,) int64.
         """
         for bound in self.bounds():
             place, z = self._clip.places[bound.name], self.plan.noises()[bound.name]
-            draws = self._draws(bound.name, round, place.stop - place.start, cohort)
+            draws = self._draws(bound.name, round, place.stop - place.start, len(cohort))
             total[place] += torch.from_numpy(np.rint(draws * (z * bound.norm / bound.grid)).astype(np.int64))
-        self.released.store(round, {"total": total, "clients": clients, "memory": memory})
+        self.released.store(round, {"total": total, "clients": clients, "memory": memory, "cohort": cohort})
         self._commit(entry, total)
         return total
 
@@ -241,9 +249,9 @@ class Guard:
     def recovered(self, round: int) -> dict[str, Tensor] | None:
         """What `release` stored of `round` before the run was cut off, committed if it was not; None if nothing."""
         size = max(place.stop for place in self._clip.places.values())
-        like = {"total": torch.empty(size, dtype=torch.int64), "clients": None, "memory": None}
+        like = {"total": torch.empty(size, dtype=torch.int64), "clients": None, "memory": None, "cohort": None}
         found = self.released.load(round, like)
-        if found is not None and self._account is not None:
+        if found is not None and self._account is not None and not self._account.released(_print(found["total"])):
             for entry in [e for e in self._account.open_rounds(self.run) if e.round == round][-1:]:
                 self._commit(entry, found["total"])  # the sum is that of the last attempt
         return found
@@ -263,8 +271,7 @@ class Guard:
 
     def _commit(self, entry: Entry | None, total: Tensor) -> None:
         if entry is not None and self._account is not None:
-            fingerprint = hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32]
-            self._head = self._account.commit(entry, fingerprint).digest
+            self._head = self._account.commit(entry, _print(total)).digest
             self._committed.add(entry.round)
 
     def _set_budget(self) -> None:
@@ -330,7 +337,7 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
     if saved is not None:
         require_same(plan, saved)
         if rounds > plan.rounds:
-            raise BudgetExceeded(_beyond(plan.rounds))
+            raise BudgetExceeded(beyond(plan.rounds))
     if population.synthetic:
         return Guard(plan, clip, None, folder, saved)
     ledger = Ledger()
@@ -342,7 +349,13 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
         raise
 
 
-def _beyond(rounds: int) -> str:
+def _print(total: Tensor) -> str:
+    """The fingerprint of a sum."""
+    return hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32]
+
+
+def beyond(rounds: int) -> str:
+    """What to say to a run that is to be longer than its noise was made for."""
     return (
         f"the noise was calibrated for {rounds} rounds, and more of them cost more than was said: start a new run from "
         "this model, start=..., which the ledger adds to this one"
@@ -364,5 +377,7 @@ def require_same(plan: PrivacyPlan, saved: Mapping[str, Any]) -> None:
 
 def is_state(saved: object) -> bool:
     """Whether it is what `Guard.state` gave, as read from a file."""
-    kinds = {"run": str, "head": str, "noise": float, "rounds": int}
-    return isinstance(saved, dict) and all(type(saved.get(name)) is kind for name, kind in kinds.items())
+    kinds = {"run": str, "head": str, "noise": float, "rounds": int, "taken": dict}
+    if not isinstance(saved, dict) or not all(type(saved.get(name)) is kind for name, kind in kinds.items()):
+        return False
+    return all(str(k).isdigit() and type(n) is int and n >= 0 for k, n in saved["taken"].items())

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tacit.errors import (
     AdaptiveClipTooNoisy,
     BatchNormBuffers,
@@ -19,7 +22,6 @@ from tacit.errors import (
     SamplerMismatch,
     UnregisteredRelease,
 )
-from tacit.learning.layout import MEASURED
 from tacit.privacy.accountant import FINE, Spent, affordable, most, spent
 from tacit.privacy.bound import WITHIN, Bound
 from tacit.privacy.calibration import noise_for
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from tacit.selection.cohort import Sampling
 
 UPDATE, LOSS, METRICS = "update", "loss", "metrics"
+MEASURED = "metric:"
+"""Before the name of a metric, in the layout of a report."""
 COARSEST = 10.0
 """With an adaptive clip norm, the noise on the count of reports within it has the standard deviation `expected / 20`,
 [Andrew21] section 3.1: that is the noise multiplier `expected / 10`, for one client moves the count by at most 1/2."""
@@ -220,25 +224,25 @@ class PrivacyPlan:
         """Whether every client adds the noise to its own report."""
         return isinstance(self.level, LocalLevel)
 
-    def charged(self, rounds: int) -> Charges:
-        """What the first `rounds` rounds are to the accountant."""
+    def charged(self, rounds: int, lost: int = 0) -> Charges:
+        """What the first `rounds` rounds are to the accountant, and so many that were cut off."""
         if self.local:
-            times = self.participations(rounds)
+            times = self.participations(rounds) + lost
             return charges([Reports(self.noise, self.level.mechanism, times)] if times else [])
         if self.sampling.gap is None or not rounds:
-            return charges([(self.event, rounds)])
+            return charges([(self.event, rounds + lost)])
         return charges([Gaussian(self.noise / sensitivity(self.bands, rounds, self.sampling.gap))])
 
-    def spent(self, rounds: int, before: Charges = (), *, interval: float = FINE) -> Spent:
-        """What the first `rounds` rounds cost, on top of `before`, by both accountants."""
-        together = charges([*before, *self.charged(rounds)])
+    def spent(self, rounds: int, before: Charges = (), *, lost: int = 0, interval: float = FINE) -> Spent:
+        """What the first `rounds` rounds cost, and `lost` more, on top of `before`, by both accountants."""
+        together = charges([*before, *self.charged(rounds, lost)])
         if not together:
             return Spent(0.0, 0.0, 0.0, self.delta)
         return spent(together, self.delta, self.level.adjacency, interval=interval)
 
-    def most(self, rounds: int, before: Charges = ()) -> float:
+    def most(self, rounds: int, before: Charges = (), *, lost: int = 0) -> float:
         """The same as one number, sooner and a little larger."""
-        return most(charges([*before, *self.charged(rounds)]), self.delta, self.level.adjacency)
+        return most(charges([*before, *self.charged(rounds, lost)]), self.delta, self.level.adjacency)
 
     def affordable(self, budget: float, before: Charges = ()) -> int:
         """How many rounds of this run a budget of epsilon allows, after `before`."""
@@ -250,11 +254,11 @@ class PrivacyPlan:
         """In how many of `rounds` rounds a client takes part at most, except with probability `UNLIKELY` for all."""
         return participations(self.sampling, rounds)
 
-    def against_server(self, rounds: int) -> Spent:
+    def against_server(self, rounds: int, lost: int = 0) -> Spent:
         """What those learn who know the cohorts, of the client that takes part most often: no credit for sampling."""
         if self.at_once:
-            return self.spent(rounds)
-        together = charges([(Gaussian(self.noise), self.participations(rounds))])
+            return self.spent(rounds, lost=lost)
+        together = charges([(Gaussian(self.noise), self.participations(rounds + lost))])
         return spent(together, self.delta, self.level.adjacency)
 
     def noises(self) -> dict[str, float]:
@@ -269,16 +273,20 @@ class PrivacyPlan:
         return {UPDATE: update} | {name: factor * update for name, factor in more.items()} | within
 
 
+def measured_parts(level: UserLevel | None) -> dict[str, str]:
+    """The parts of a report that hold metrics, each with the name of its metric."""
+    return {} if level is None else {f"{MEASURED}{name}": name for name in level.metrics}
+
+
 def bounds_of(level: UserLevel, names: Sequence[str]) -> tuple[Bound, ...]:
     """The bounds of a report whose parts have these names, in their order."""
     assert level.clip is not None
-    beside = {LOSS, WITHIN, *(f"{MEASURED}{name}" for name in level.metrics)}
+    beside = {LOSS, WITHIN, *measured_parts(level)}
     found = [Bound(UPDATE, tuple(name for name in names if name not in beside), level.clip)]
     if level.loss_bound is not None:
         found.append(Bound(LOSS, (LOSS,), level.loss_bound))
     if level.metrics:
-        parts = tuple(f"{MEASURED}{name}" for name in level.metrics)
-        found.append(Bound(METRICS, parts, sqrt(len(level.metrics))))
+        found.append(Bound(METRICS, tuple(measured_parts(level)), sqrt(len(level.metrics))))
     if level.clip_quantile is not None:
         found.append(Bound(WITHIN, (WITHIN,), 0.5))
     return tuple(found)
@@ -288,7 +296,7 @@ def report_parts(level: UserLevel) -> tuple[str, ...]:
     """The numbers that a report carries beside its message."""
     loss = (LOSS,) if level.loss_bound is not None else ()
     within = (WITHIN,) if level.clip_quantile is not None else ()
-    return (*loss, *(f"{MEASURED}{name}" for name in level.metrics), *within)
+    return (*loss, *measured_parts(level), *within)
 
 
 RELEASED = ("round", "clients", "update_norm", "epsilon", "clip", "bytes_down", "bytes_up")
@@ -301,6 +309,22 @@ def released_columns(level: UserLevel | RecordLevel, names: Iterable[str]) -> se
     loss = {LOSS} if isinstance(level, UserLevel) and level.loss_bound is not None else set()
     measured = {f"cohort_{name}" for name in level.metrics} if isinstance(level, UserLevel) else set()
     return {*RELEASED, *public, *loss, *measured}
+
+
+def require_cohort(clients: NDArray[np.int64], sampling: Sampling, cap: int | None = None) -> None:
+    """Holds a cohort against what no rule of drawing allows.
+
+    Raises:
+        SamplerMismatch: a client is in it twice, or does not exist; or more than `cap` are.
+    """
+    different = len(np.unique(clients))
+    if different < len(clients) or len(clients) > (cap or sampling.of):
+        raise SamplerMismatch(
+            f"a cohort has {len(clients)} clients, {different} of them different, where {sampling!r} was declared: a "
+            "client counts once in a round"
+        )
+    if len(clients) and not (clients.min() >= 0 and clients.max() < sampling.of):
+        raise SamplerMismatch(f"a cohort holds clients outside of 0 to {sampling.of - 1}")
 
 
 def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) -> None:

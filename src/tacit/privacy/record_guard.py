@@ -21,20 +21,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.checks import MOST
-from tacit.errors import BudgetExceeded, Exhausted
+from tacit.errors import BudgetExceeded, Exhausted, PrivacyError
 from tacit.learning.batches import Batches, Examples, sampled
 from tacit.learning.solver import steps_for
 from tacit.learning.step import Perturbation
 from tacit.privacy.accountant import most
-from tacit.privacy.event import Charges, Unbounded
+from tacit.privacy.event import Charges, Unbounded, charges
+from tacit.privacy.guard import beyond
 from tacit.privacy.ledger import Account, Entry, Ledger
-from tacit.privacy.plan import participations
+from tacit.privacy.plan import participations, require_cohort
 from tacit.privacy.record_plan import Group, RecordPlan
 from tacit.privacy.record_statement import statement
 from tacit.privacy.record_wording import text
 from tacit.privacy.released import Released
 from tacit.privacy.wording import LANGUAGES
 from tacit.secret_draws import KEY, SecretDraws, key_of
+from tacit.selection.cohort import Sampling
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from tacit.population.population import Population
 
 Int = NDArray[np.int64]
+FEW = 1000
+"""So many clients are looked up when a run is resumed; of more, only those that take part."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ class RecordGuard:
         self._last: tuple[str, str] = (str(saved["account"]), str(saved["head"])) if saved else ("", "")
         if self._ledger is not None and saved:
             self._ledger.account(self._last[0], "record").require(self._last[1], self.run)
+            for k in range(min(len(population), FEW)):
+                self._account(k)  # those who were charged in rounds that were cut off
         elif self._ledger is not None:
             account, _ = self._account(0)
             self._last = account.population, account.begin(self.run, self._digest).digest
@@ -133,8 +139,11 @@ class RecordGuard:
 
         Raises:
             BudgetExceeded: one of them has no more to spend, over all runs.
+            SamplerMismatch: a client is in the cohort twice, or does not exist.
             Exhausted: one of them was charged for all that this run may spend.
         """
+        everyone = len(self._population)
+        require_cohort(clients, Sampling("arbitrary", everyone, everyone))
         for k in map(int, clients):
             if self._charged(k) >= self.plan.participations:
                 raise Exhausted(
@@ -153,9 +162,8 @@ class RecordGuard:
 
     def commit(self, total: Tensor) -> None:
         """Notes that the sum of the reports of those whom `reserve` charged was released."""
-        fingerprint = hashlib.sha256(total.numpy().tobytes()).hexdigest()[:32] if self._open else ""
         for account, entry in self._open:
-            self._last = account.population, account.commit(entry, fingerprint).digest
+            self._last = account.population, account.commit(entry, _print(entry.round, total)).digest
         self._open.clear()
 
     def recovered(self, round: int, like: Mapping[str, Tensor | None]) -> dict[str, Tensor] | None:
@@ -166,29 +174,40 @@ class RecordGuard:
             like: see `Released.load`; "cohort" is the positions of those who took part.
         """
         found = self.released.load(round, like)
-        if found is None:
-            return None
-        for k in found["cohort"].tolist():
+        if found is not None:
+            self.take_up(round, found["cohort"], found["total"])
+        return found
+
+    def take_up(self, round: int, cohort: Tensor, total: Tensor) -> None:
+        """Counts a round whose sum was released before the run was cut off, and commits it where that was not done.
+
+        Args:
+            round: from 0.
+            cohort: (K,) positions of those who took part.
+            total: the sum.
+        """
+        for k in cohort.tolist():
             if self._ledger is not None:
                 account, _ = self._account(k)
                 self._lost[k] -= 1
-                self._open += [(account, e) for e in account.open_rounds(self.run) if e.round == round][-1:]
+                if not account.released(_print(round, total)):
+                    self._open += [(account, e) for e in account.open_rounds(self.run) if e.round == round][-1:]
             self._taken[k] += 1
-        self.commit(found["total"])
-        return found
+        self.commit(total)
 
     def epsilon(self) -> float:
         """The most that the records of any client have cost so far, in this run."""
         worst: dict[Group, int] = {}
-        for k, count in self._taken.items():
+        for k in self._charged_ones:
             group = self.plan.group(k)
-            worst[group] = max(count, worst.get(group, 0))
+            worst[group] = max(self._charged(k), worst.get(group, 0))
         return max((self.plan.so_far(group, count) for group, count in worst.items()), default=0.0)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values."""
         taken = {str(k): n for k, n in self._taken.items()}
-        return {"run": self.run, "account": self._last[0], "head": self._last[1], "taken": taken}
+        told = {"rounds": self.plan.rounds, "noise": [group.noise for group in self.plan.groups]}
+        return {"run": self.run, "account": self._last[0], "head": self._last[1], "taken": taken, **told}
 
     def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
         """What the run promises: after it, of what was done; before it, of what is planned."""
@@ -208,7 +227,7 @@ class RecordGuard:
         """For each group, in how many rounds its busiest client took part, and what its clients were charged before."""
         found: dict[Group, tuple[int, list[Charges]]] = {}
         for group in self.plan.groups:
-            members = [k for k in self._taken if self.plan.group(k) == group]
+            members = [k for k in self._charged_ones if self.plan.group(k) == group]
             most_often = max((self._charged(k) for k in members), default=0)
             accounts = [self._accounts[k][0] for k in members if k in self._accounts]
             earlier = (account.charges(without_run=self.run) for account in accounts)
@@ -235,8 +254,14 @@ class RecordGuard:
             assert self._ledger is not None
             account = self._ledger.account(_commitment(self._population, k), "record")
             self._accounts[k] = account, account.charges(without_run=self.run)
+            self._look_ahead(k)
             self._lost[k] = account.reserved(self.run) - self._taken[k]
         return self._accounts[k]
+
+    @property
+    def _charged_ones(self) -> list[int]:
+        """Clients that were charged in this run, in rounds that were cut off too."""
+        return sorted({*self._taken, *(k for k, lost in self._lost.items() if lost)})
 
     def _charged(self, k: int) -> int:
         """For how many rounds of this run a client was charged, those that were cut off among them."""
@@ -244,12 +269,23 @@ class RecordGuard:
             self._account(k)
         return self._taken[k] + self._lost[k]
 
+    def _look_ahead(self, k: int) -> None:
+        """Refuses a client of which it is known beforehand that its records cannot afford the run."""
+        (account, before), group, budget = self._accounts[k], self.plan.group(k), self.plan.level.population_budget
+        kept = account.limit()
+        if budget is not None and (kept is None or (budget <= kept[0] and group.delta <= kept[1])):
+            account.set_limit(budget, group.delta)
+        whole = charges([*before, (group.event, self.plan.participations)])
+        for epsilon, delta in [(budget, group.delta)] if budget is not None else [] if kept is None else [kept]:
+            if most(whole, delta, self.plan.level.adjacency) > epsilon:
+                self._refuse(k, before, epsilon, delta)
+
     def _refuse(self, k: int, before: Charges, budget: float, delta: float) -> None:
         adjacency = self.plan.level.adjacency
         already = most(before, delta, adjacency) if before else 0.0
         raise BudgetExceeded(
             f"the records of client {self._population.ids[k]!r} have cost epsilon {already:.4g} in earlier runs, and "
-            f"after {self._charged(k) - 1} rounds of this one another is beyond their budget of {budget:g} (delta "
+            f"the {self.plan.participations} rounds of this one are beyond their budget of {budget:g} (delta "
             f"{delta:g}). Run fewer rounds, with more noise (a smaller epsilon), or on other data"
         )
 
@@ -267,18 +303,31 @@ def record_guard_of(
     level = federation.record_privacy
     if level is None:
         return None
-    sampling = federation.selection.sampling(len(federation.population))
-    plan = RecordPlan.of(
-        level, federation.algorithm.solver, federation.population.sizes, rounds, participations(sampling, rounds)
-    )
+    sampling, planned = federation.selection.sampling(len(federation.population)), rounds
+    if saved is not None:
+        planned = int(saved["rounds"])
+        if rounds > planned:
+            raise BudgetExceeded(beyond(planned))
+    sizes, times = federation.population.sizes, participations(sampling, planned)
+    plan = RecordPlan.of(level, federation.algorithm.solver, sizes, planned, times)
+    if saved is not None and [group.noise for group in plan.groups] != saved["noise"]:
+        raise PrivacyError(
+            f"the run began with noise multipliers {saved['noise']} and these are "
+            f"{[group.noise for group in plan.groups]}: resume it with the tacit and the settings that it began with"
+        )
     return RecordGuard(plan, federation.given, folder, saved)
 
 
+def _print(round: int, total: Tensor) -> str:
+    """The fingerprint of a round's sum."""
+    return hashlib.sha256(f"{round}\x1f".encode() + total.numpy().tobytes()).hexdigest()[:32]
+
+
 def _commitment(population: Population, k: int) -> str:
-    """By which the ledger knows one client's records: their population's name and its id, else the data themselves."""
+    """By which the ledger knows one client's records: its id, with the population's name, else the data themselves."""
     digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{population.known_as or ''}\x1f{population.ids[k]}\x1f".encode("utf-8", "surrogatepass"))
     if population.known_as is not None:
-        digest.update(f"{population.known_as}\x1f{population.ids[k]}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
     for column in population.examples(np.array([k])).of(0):
         digest.update(f"{column.dtype} {tuple(column.shape)}".encode())
@@ -288,7 +337,7 @@ def _commitment(population: Population, k: int) -> str:
 
 def is_record_state(saved: object) -> bool:
     """Whether it is what `RecordGuard.state` gave, as read from a file."""
-    kinds = {"run": str, "account": str, "head": str, "taken": dict}
+    kinds = {"run": str, "account": str, "head": str, "taken": dict, "rounds": int, "noise": list}
     if not isinstance(saved, dict) or not all(type(saved.get(name)) is kind for name, kind in kinds.items()):
         return False
     return all(str(k).isdigit() and type(n) is int and n >= 0 for k, n in saved["taken"].items())

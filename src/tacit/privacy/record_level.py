@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
     from tacit.learning.task import Task
 
-LEAST, MOST = 1e-30, 1e30
+LEAST, MOST = 1e-10, 1e30
 """Clip norms that single precision holds, with room for what is computed from them."""
 
 

@@ -150,7 +150,7 @@ def _calibrated(level: RecordLevel, solver: Solver, members: Int, participations
     fewest, largest = int(members.min()), int(members.max())
     rate = min(solver.batch_size or fewest, fewest) / fewest
     steps = steps_for(solver, largest)
-    delta, noise = level.delta_for(largest), level.noise_multiplier
+    delta, noise = min(level.delta_for(int(n)) for n in np.unique(members)), level.noise_multiplier
     if noise is None:
         assert level.epsilon is not None
         noise = noise_for(level.epsilon, lambda z: LocalSteps(z, rate, steps), participations, delta, level.adjacency)

@@ -50,7 +50,7 @@ def statement(plan: RecordPlan, rounds: int, standing: Standing, exempt: bool, s
         "epsilon_pld": _json(cost.pld),
         "epsilon_rdp": None if cost.rdp is None else _json(cost.rdp),
         "epsilon_against_server": _json(cost.epsilon) if secure else None,
-        "epsilon_population_total": None if exempt else _json(max([cost.epsilon, *in_all])),
+        "epsilon_population_total": None if exempt or not secure else _json(max([cost.epsilon, *in_all])),
         "population_budget": level.population_budget,
         "groups": [_row(group, costs[group], standing[group][0], secure) for group in plan.groups],
         "accountant": f"dp-accounting {version('dp-accounting')}",

@@ -32,9 +32,9 @@ def statement(
     Returns:
         Numbers and texts only; epsilons are None where they are infinite.
     """
-    charged, level, sampling = rounds + lost, plan.level, plan.sampling
-    cost = plan.spent(charged, interval=interval)
-    in_all = cost if not before else plan.spent(charged, before, interval=interval)
+    level, sampling = plan.level, plan.sampling
+    cost = plan.spent(rounds, lost=lost, interval=interval)
+    in_all = cost if not before else plan.spent(rounds, before, lost=lost, interval=interval)
     norms = {"update": level.clip, "loss": level.loss_bound, "within": 0.5, "metrics": sqrt(len(level.metrics))}
     return {
         "unit": "user",
@@ -54,9 +54,9 @@ def statement(
         "rounds_lost": lost,
         "epsilon_pld": _json(cost.pld),
         "epsilon_rdp": None if cost.rdp is None else _json(cost.rdp),
-        "epsilon_against_server": _json(plan.against_server(charged).epsilon) if secure else None,
-        "participations": plan.participations(charged),
-        "epsilon_population_total": None if exempt else _json(in_all.epsilon),
+        "epsilon_against_server": _json(plan.against_server(rounds, lost).epsilon) if secure else None,
+        "participations": plan.participations(rounds) + lost if plan.local else plan.participations(rounds + lost),
+        "epsilon_population_total": _json(in_all.epsilon) if secure and not exempt else None,
         "earlier_charges": sum(count for _, count in before),
         "population_budget": level.population_budget,
         "weights_bounded_at": level.most_examples,

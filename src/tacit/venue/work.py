@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from tacit.errors import DataError, TacitError
 from tacit.learning import batches as batching
 from tacit.learning.batches import Examples
 from tacit.learning.eager import EagerEngine, full_gradient
-from tacit.learning.layout import MEASURED, Layout, Parts
+from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.learning.task import Task
@@ -105,6 +105,7 @@ class LocalTraining:
         records: makes the local steps private, record by record; None where they are not.
         chance: the seed of models that draw random numbers; None takes `seed`. In a private run it is a secret: what a
             block draws may depend on all of its clients, and nobody may be able to undo that.
+        measured: parts of the report that hold a metric of the model that was sent, each with the metric's name.
     """
 
     task: Task
@@ -119,6 +120,7 @@ class LocalTraining:
     plant: Callable[[Int, Tensor], None] | None = None
     records: Records | None = None
     chance: int | None = None
+    measured: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -213,13 +215,13 @@ class Worker:
 
     def _one_by_one(self, block: Block, error: Exception, down: Parts, round: int) -> _Trained:
         """Trains the clients of a block in which `error` was raised, each alone and from its own keys."""
-        if len(block.clients) == 1:
+        if len(block.clients) == 1 and self.work.records is None:
             return _Trained(block.clients[:0], self._room(0), set_aside=[self._aside(block, error)])
         room, done, aside = self._room(len(block.clients)), list[_Trained](), list[SetAside]()
         for alone in _singly(block):
             try:
                 examples, row = self.work.population.examples(alone.clients), slice(len(done), len(done) + 1)
-                done.append(self._train(room[row], alone, examples, down, round))
+                done.append(self._train(room[row], alone, examples, down, round, self._patient()))
             except Exception as again:
                 self._raise_unless_of_data(again, alone.clients, round)
                 aside.append(self._aside(alone, again))
@@ -249,8 +251,25 @@ class Worker:
                 "aside by name"
             ) from error
 
-    def _train(self, reports: Tensor, block: Block, examples: Examples, down: Parts, round: int) -> _Trained:
-        """Trains a block's clients; their reports fill the rows of `reports` (K, m)."""
+    def _patient(self) -> Engine | None:
+        """An engine to which a record on which training fails is no record: that it fails must not be seen."""
+        if self.work.records is None:
+            return None
+        from tacit.learning.dp_sgd.alone import Patient
+        from tacit.learning.dp_sgd.engine import PrivateEngine
+
+        return PrivateEngine(self.work.task, self.work.algorithm.solver, Patient)
+
+    def _train(
+        self,
+        reports: Tensor,
+        block: Block,
+        examples: Examples,
+        down: Parts,
+        round: int,
+        engine: Engine | None = None,
+    ) -> _Trained:
+        """Trains a block's clients, with `engine` or the worker's own; their reports fill the rows of `reports`."""
         work, clients = self.work, block.clients
         names = [work.population.ids[c] for c in clients]
         budget = None if block.budget is None else block.budget.tolist()
@@ -269,16 +288,18 @@ class Worker:
             seeds=keys.torch_seeds(work.seed if work.chance is None else work.chance, "model", round, each=names),
             perturbation=None if work.records is None else work.records.perturbation(clients, names, round),
         )
-        return self._report(reports, clients, job, down, memory)
+        return self._report(reports, clients, job, down, memory, engine or self.engine)
 
-    def _report(self, reports: Tensor, clients: Int, job: LocalRun, down: Parts, memory: Tensor | None) -> _Trained:
+    def _report(
+        self, reports: Tensor, clients: Int, job: LocalRun, down: Parts, memory: Tensor | None, engine: Engine
+    ) -> _Trained:
         work = self.work
         parts = work.layout.unpack(reports)
         update = parts[work.layout.names[0]]
         buffers = torch.empty(len(clients), len(job.b), dtype=job.b.dtype)
         began = time.perf_counter()
         loss = parts["loss"] if "loss" in parts else torch.empty(len(clients), dtype=work.task.dtype)
-        moved = self.engine.run(job, update, buffers, loss)
+        moved = engine.run(job, update, buffers, loss)
         seconds = time.perf_counter() - began
         self._measure(parts, job)
         if work.plant is not None:
@@ -302,7 +323,7 @@ class Worker:
 
     def _measure(self, parts: Parts, job: LocalRun) -> None:
         """Fills what clients say of the model that they were sent: metrics on their own examples, cut to [0, 1]."""
-        asked = {name: self.work.task.metrics[name.partition(":")[2]] for name in parts if name.startswith(MEASURED)}
+        asked = {part: self.work.task.metrics[name] for part, name in self.work.measured.items()}
         if not asked:
             return
         self._eager = self._eager or EagerEngine(self.work.task, self.work.algorithm.solver)

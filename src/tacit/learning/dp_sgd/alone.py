@@ -13,6 +13,8 @@ class Alone:
     """One forward and one backward pass for each example."""
 
     name = "eager"
+    patient = False
+    """Whether an example on which the model or the loss fails counts as nothing."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.bound = task, task.bind()
@@ -22,9 +24,20 @@ class Alone:
         bound, sum_of = self.bound, torch.zeros_like(self.bound.x)
         for i in range(len(target)):
             bound.g.zero_()
-            loss = self.task.loss(bound.module(inputs[i : i + 1].clone()), target[i : i + 1].clone())
-            loss.backward()  # type: ignore[no-untyped-call]
+            try:
+                loss = self.task.loss(bound.module(inputs[i : i + 1].clone()), target[i : i + 1].clone())
+                loss.backward()  # type: ignore[no-untyped-call]
+            except Exception:
+                if not self.patient:
+                    raise
+                continue
             factor = float(cut_factors(bound.g.double().square().sum(), norm))
             if factor:
                 sum_of.add_(bound.g, alpha=factor)
         return sum_of
+
+
+class Patient(Alone):
+    """For clients of which a record makes the model or the loss fail: nobody is to see that it does."""
+
+    patient = True

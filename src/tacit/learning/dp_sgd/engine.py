@@ -13,6 +13,10 @@ from tacit.learning.solver import Correction, Solver
 from tacit.learning.step import LocalRun
 from tacit.learning.task import Bound, Task
 
+TINY, HUGE = 1e-30, 1e36
+"""A gradient that would be cut by more, or an input of a layer whose norm has a larger square, is as good as not
+finite: in single precision what is left of it would be rounded too coarsely."""
+
 
 class CutSum(Protocol):
     """A way to sum the gradients of a batch's examples, each cut to a norm. One instance per worker.
@@ -84,6 +88,7 @@ class PrivateEngine:
 
 
 def cut_factors(squares: Tensor, norm: float) -> Tensor:
-    """`min(1, norm / |g_i|)` from the squares of the norms, (B,) float64; 0 for those that are not finite."""
+    """`min(1, norm / |g_i|)` from the squares of the norms, (B,) float64; 0 for those that are absurd."""
     size = squares.to(torch.float64).sqrt()
-    return torch.where(torch.isfinite(size), (norm / size).clamp(max=1.0), 0.0)
+    factors = (norm / size).clamp(max=1.0)
+    return torch.where(torch.isfinite(size) & (factors > TINY), factors, 0.0)

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
-from torch.func import vmap
+from torch.func import functional_call, vmap
 
+from tacit.learning.batches import Examples
 from tacit.learning.dp_sgd.engine import cut_factors
 from tacit.learning.dp_sgd.layers import Layer, layer_of
 from tacit.learning.task import Task
@@ -36,8 +37,12 @@ class Ghost:
                 self._watch(name, module)
 
     @classmethod
-    def accepts(cls, task: Task) -> str | None:
-        """Why the model cannot be run so: None when it can, as far as its layers show it."""
+    def accepts(cls, task: Task, sample: Examples) -> str | None:
+        """Why the model cannot be run so: None when it can, on examples like those of a sample."""
+        return cls._unsuited(task) or mixing(task, sample)
+
+    @classmethod
+    def _unsuited(cls, task: Task) -> str | None:
         seen: set[int] = set()
         for name, module in task.model.named_modules():
             own = [p for p in module.parameters(recurse=False) if p.requires_grad]
@@ -54,9 +59,11 @@ class Ghost:
         if isinstance(layer, str):
             raise Unsuited(layer)
 
-        def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
             # The edge is that of the output before something writes into it, an in-place ReLU, say.
             self._calls.append((name, layer, given[0].detach(), get_gradient_edge(output)))
+            # With channels innermost, what follows, max-pools above all, is several times faster on a CPU.
+            return output.contiguous(memory_format=torch.channels_last) if isinstance(module, nn.Conv2d) else None
 
         module.register_forward_hook(hook)
 
@@ -95,3 +102,44 @@ class Ghost:
                 if whole in parts:
                     parts[whole].copy_(g)
         return sum_of
+
+
+ROWS = 11
+"""Examples of the batch on which a model is tried; more where an axis of an example is as long."""
+
+
+def mixing(task: Task, sample: Examples) -> str | None:
+    """Whether what a model makes of one example depends on the others in its batch, or on a decision in Python.
+
+    A model that decides by the numbers it sees cannot be vmapped. One that mixes examples shows it where one of them is
+    replaced by something extreme: the outputs of the others change.
+    """
+    module = task.bind().module.train()
+    rows = next(n for n in range(ROWS, ROWS + sample.x.dim() + 1) if n not in sample.x.shape[1:])
+    x = sample.x[torch.arange(rows) % len(sample.x)].clone()
+    params: dict[str, Tensor] = dict(module.named_parameters())
+
+    def alone(one: Tensor) -> Tensor:
+        output: Tensor = functional_call(module, params, (one[None],))
+        return output[0]
+
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            vmap(alone, randomness="different")(x)
+            module.eval()
+            whole = module(x.clone())
+            for extreme in _extremes(x[0]):
+                other = x.clone()
+                other[0] = extreme
+                if whole.shape[0] != rows or not torch.equal(module(other)[1:], whole[1:]):
+                    return "what it makes of an example depends on the others in its batch"
+    except Exception as error:  # whatever the user's model raises
+        return f"it cannot be tried on single examples ({type(error).__name__})"
+    return None
+
+
+def _extremes(row: Tensor) -> list[Tensor]:
+    """What an example is replaced by."""
+    if not row.is_floating_point():
+        return [torch.zeros_like(row), row.flip(0) if row.dim() else row]
+    return [torch.zeros_like(row), 255 * torch.ones_like(row), -1000 * row - 1.0]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tacit.learning.dp_sgd.engine import HUGE
+
 Parts = dict[str, Tensor]
 Pair = tuple[int, ...]
 
@@ -71,6 +73,18 @@ def _norms(tensor: Tensor) -> Tensor:
     return norms.square_()
 
 
+def _lengths(rows: Tensor) -> Tensor:
+    """(B, G T) the norms of rows (B, G, T, n)."""
+    found: Tensor = torch.linalg.vector_norm(rows, dim=3)
+    return found.flatten(1)
+
+
+def _with_rounding(squares: Tensor, terms: Tensor) -> Tensor:
+    """(B,) squares of norms of sums, with what their terms (B, T) may leave where they cancel in single precision."""
+    left = terms.sum(1) * (terms.shape[1] * 2.0**-23)
+    return (squares.clamp(min=0).sqrt() + left).square()
+
+
 def _weighted(gradients: Tensor, factors: Tensor) -> Tensor:
     found: Tensor = torch.tensordot(factors, gradients, dims=1)
     return found
@@ -100,8 +114,10 @@ class Product(Layer):
         elif self.read.shape[1:3] == (1, 1):
             found = _norms(self.read) * _norms(self.flow)
         else:
-            products = (self.read @ self.read.transpose(2, 3)) * (self.flow @ self.flow.transpose(2, 3))
-            found = products.flatten(1).sum(1, dtype=torch.float64).clamp_(min=0)
+            read, flow = self.read.double(), self.flow.double()
+            products = (read @ read.transpose(2, 3)) * (flow @ flow.transpose(2, 3))
+            found = _with_rounding(products.flatten(1).sum(1), _lengths(read) * _lengths(flow))
+        found = torch.where(_norms(self.read).to(found) < HUGE, found, torch.inf)
         return found if self.module.bias is None else found + _norms(self._biases())
 
     def _biases(self) -> Tensor:
@@ -205,8 +221,9 @@ class Lookup(Layer):
     def squares(self) -> Tensor:
         """Of the sums over equal indices."""
         same = self.a[:, :, None] == self.a[:, None, :]
-        products = self.delta @ self.delta.transpose(1, 2)
-        return (products * same).flatten(1).sum(1, dtype=torch.float64).clamp_(min=0)
+        delta = self.delta.double()
+        products = delta @ delta.transpose(1, 2)
+        return _with_rounding((products * same).flatten(1).sum(1), torch.linalg.vector_norm(delta, dim=2))
 
     def total(self, factors: Tensor, keep: Tensor | None) -> Parts:
         """See `Layer.total`."""

@@ -133,13 +133,13 @@ class FusedEngine:
 
         rule, data, block, d = self._rule(job), self._data(job), self._block(job, update), self.task.d
         train, at_once = private.compiled(), max(1, NOISE // d)
-        squares = np.zeros(self._batch)
+        space = np.zeros(self._batch), np.zeros(max(layer.outputs for layer in self.chain.layers))
         for k, count in enumerate(job.batches.steps.tolist()):
             for first in range(0, count, at_once):
                 last = min(first + at_once, count)
                 noise = steps.draws[k].normal((last - first) * d)
                 scale, expected = steps.noise[k] * steps.clip, float(steps.expected[k])
-                how = private.Private(steps.norm, scale, expected, noise, self._places, squares)
+                how = private.Private(steps.norm, scale, expected, noise, self._places, *space)
                 moved[k] = train(self._net, rule, self._space, data, block, how, k, first, last)
                 if moved[k] < 0:
                     raise self._strange(int(-moved[k] - 1), job)

@@ -41,6 +41,9 @@ from tacit.learning.fused.product import input_gradient, weight_gradient
 from tacit.learning.fused.update import MOMENTUM, Rule, descend
 from tacit.learning.perturb import perturb
 
+TINY, HUGE = 1e-30, 1e36
+"""See `tacit.learning.dp_sgd.engine`."""
+
 
 class Private(NamedTuple):
     """How the steps of one client are made private.
@@ -52,6 +55,7 @@ class Private(NamedTuple):
         noise: (S d,) float64 standard normal draws of the S steps that are to be taken.
         places: (L,) int64, where the flow of each layer begins in `Space.near`.
         squares: (B,) float64, workspace.
+        sums: float64, workspace as long as the widest layer.
     """
 
     norm: float
@@ -60,6 +64,7 @@ class Private(NamedTuple):
     noise: Real
     places: Real
     squares: Real
+    sums: Real
 
 
 @jit_summing
@@ -89,6 +94,8 @@ def _flow(net: Net, space: Space, private: Private, batch: int, y: Real) -> None
         bias = 1.0 if layer[BIAS] >= 0 else 0.0
         for b in range(batch):
             read = _square(space.rows[source + b * n_in : source + (b + 1) * n_in])
+            if read > HUGE:
+                read = np.inf
             squares[b] += _square(dz[b * n_out : (b + 1) * n_out]) * (read + bias)
 
 
@@ -100,6 +107,7 @@ def _cut(net: Net, space: Space, private: Private, batch: int) -> None:
         finite, factor = np.isfinite(square), 1.0
         if finite and square > private.norm * private.norm:
             factor = private.norm / math.sqrt(square)
+            finite = factor > TINY
         for index in range(net.layers.shape[0]):
             n_in, n_out, place = net.layers[index, INPUTS], net.layers[index, OUTPUTS], private.places[index]
             source = net.layers[index - 1, VALUE] if index else 0
@@ -148,12 +156,14 @@ def _step(
             clear(g)
         _descend(rule, step, private, at, layer[WEIGHT], g, y, x, offset, space.m, space.v)
         if layer[BIAS] >= 0:
-            g = space.g[:n_out]
-            clear(g)
-            for b in range(batch):
+            g, sums = space.g[:n_out], private.sums[:n_out]
+            clear(sums)
+            for b in range(batch):  # in double precision: large batches would be rounded by more than is allowed for
                 row = dz[b * n_out : (b + 1) * n_out]
                 for j in range(n_out):
-                    g[j] += row[j]
+                    sums[j] += np.float64(row[j])
+            for j in range(n_out):
+                g[j] = sums[j]
             _descend(rule, step, private, at, layer[BIAS], g, y, x, offset, space.m, space.v)
 
 
