@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any
 
 from tacit.learning.step import Engine, LocalRun
-from tacit.venue.work import LocalTraining, Worker
+from tacit.venue.local_training import LocalTraining
+from tacit.venue.work import Worker
 
 
 class LocalSteps:

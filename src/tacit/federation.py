@@ -31,7 +31,7 @@ from tacit.record.progress import with_progress
 from tacit.record.run import Run
 from tacit.record.stopping import Stopping
 from tacit.selection.cohort import Everyone, Selection
-from tacit.venue.work import LocalTraining
+from tacit.venue.local_training import LocalTraining
 
 Weights = Mapping[str, Tensor] | str | Path
 

@@ -36,11 +36,11 @@ from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
 from tacit.server import Public, Server
 from tacit.venue.fold import Total
+from tacit.venue.local_training import LocalTraining
 from tacit.venue.processes import Processes, available
 from tacit.venue.sample import sample
 from tacit.venue.threads import Threads, one_thread
 from tacit.venue.venue import Venue
-from tacit.venue.work import LocalTraining
 
 if TYPE_CHECKING:
     from tacit.federation import Federation

@@ -9,9 +9,10 @@ import pytest
 from tacit.errors import DamagedFile, UsageError
 from tacit.privacy.event import PoissonSampled
 from tacit.privacy.plan import PrivacyPlan
+from tacit.privacy.saying import LANGUAGES
 from tacit.privacy.statement import statement
 from tacit.privacy.user_level import UserLevel
-from tacit.privacy.wording import FIELDS, LANGUAGES, no_privacy, text
+from tacit.privacy.wording import FIELDS, no_privacy, text
 from tacit.selection.cohort import Everyone, Poisson, Separated, Uniform
 
 EARLIER = ((PoissonSampled(2.0, 0.1), 7),)

@@ -16,7 +16,8 @@ from tacit.errors import AuditContradiction
 from tacit.privacy.audit import audit
 from tacit.privacy.clip import Clip
 from tacit.privacy.noise import NoiseSource
-from tacit.venue.work import BlockSum, LocalTraining, Worker
+from tacit.venue.local_training import LocalTraining
+from tacit.venue.work import BlockSum, Worker
 
 ROUNDS, CANARIES, CLIP = 8, 320, 0.5
 

@@ -190,7 +190,8 @@ def statement(name: RunName, language: Language = "en", json: Json = False) -> N
     """Print what a run protects, from whom and how much; and what it does not."""
     from tacit.errors import StorageError, UsageError
     from tacit.privacy.record_wording import text as record_text
-    from tacit.privacy.wording import LANGUAGES, no_privacy, text
+    from tacit.privacy.saying import LANGUAGES
+    from tacit.privacy.wording import no_privacy, text
     from tacit.record.folder import opened
 
     if language not in LANGUAGES:

@@ -43,8 +43,9 @@ from tacit.privacy.local_level import LAPLACE
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.plan import PrivacyPlan, require_cohort
 from tacit.privacy.released import Released
+from tacit.privacy.saying import LANGUAGES
 from tacit.privacy.statement import statement
-from tacit.privacy.wording import LANGUAGES, text
+from tacit.privacy.wording import text
 
 if TYPE_CHECKING:
     from tacit.federation import Federation

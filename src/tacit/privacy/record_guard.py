@@ -34,7 +34,7 @@ from tacit.privacy.record_plan import Group, RecordPlan
 from tacit.privacy.record_statement import statement
 from tacit.privacy.record_wording import text
 from tacit.privacy.released import Released
-from tacit.privacy.wording import LANGUAGES
+from tacit.privacy.saying import LANGUAGES
 from tacit.secret_draws import KEY, SecretDraws, key_of
 from tacit.selection.cohort import Sampling
 

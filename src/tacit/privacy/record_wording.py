@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tacit.privacy.wording import Say, Statement, chooser, evaluation, label, told
+from tacit.privacy.saying import Say, Statement, chooser, evaluation, label, told
 
 
 def text(statement: Statement, language: str = "en") -> str:

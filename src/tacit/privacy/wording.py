@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tacit.checks import is_number, is_whole
-from tacit.errors import DamagedFile, Problems, UsageError
+from tacit.errors import DamagedFile, Problems
+from tacit.privacy.saying import Say, Statement, chooser, label, told
+from tacit.privacy.uncovered import not_covered
 
-LANGUAGES = ("en", "zh")
 FIELDS: dict[str, str] = {
     "unit": "text",
     "adjacency": "text",
@@ -41,9 +42,6 @@ FIELDS: dict[str, str] = {
     "strength": "text",
 }
 """What a statement holds (see `statement.statement`), each with its kind."""
-Say: TypeAlias = Callable[[str, str], str]
-"""Chooses between an English and a Chinese text."""
-Statement: TypeAlias = Mapping[str, Any]
 
 
 def text(statement: Statement, language: str = "en") -> str:
@@ -67,7 +65,7 @@ def text(statement: Statement, language: str = "en") -> str:
         (say("How it is kept", "如何做到"), _mechanism(statement, say)),
         (say("How it was computed", "如何计算"), _accounting(statement, say)),
         (say("Over all runs", "历次运行合计"), _over_all_runs(statement, say)),
-        (say("What is not covered", "不包括什么"), _not_covered(statement, say)),
+        (say("What is not covered", "不包括什么"), not_covered(statement, say)),
     ]
     further = [f"{name}: {value}" for name, value in statement.items() if name not in (*FIELDS, "text")]
     if further:
@@ -83,17 +81,6 @@ def no_privacy(language: str = "en") -> str:
         "本次运行不提供形式化的隐私保护：模型会透露某个参与者多少信息，没有任何界限。数据留在本地、上传内容只求和，"
         "都不构成这样的界限。",
     )
-
-
-def chooser(language: str) -> Say:
-    """What chooses between the two texts.
-
-    Raises:
-        UsageError: there is no such language.
-    """
-    if language not in LANGUAGES:
-        raise UsageError(f"language is {language!r}: give {' or '.join(LANGUAGES)}")
-    return (lambda en, zh: en) if language == "en" else (lambda en, zh: zh)
 
 
 def _check(statement: Statement) -> None:
@@ -119,20 +106,6 @@ def _is_of(kind: str, value: object) -> bool:
     if kind == "whole":
         return is_whole(value, 0)
     return isinstance(value, {"text": str, "table": Mapping, "list": list, "truth": bool}[kind])
-
-
-def label(s: Statement, say: Say) -> str:
-    """The strength of a claim, in a line."""
-    labels = {
-        "strong": say("STRONG: epsilon of at most 1", "强：epsilon 不超过 1"),
-        "reasonable": say("REASONABLE: epsilon above 1, of at most 10", "合理：epsilon 大于 1、不超过 10"),
-        "weak": say(
-            "WEAK: epsilon above 10, or a probability above 2 % that it fails",
-            "弱：epsilon 大于 10，或失效概率大于 2%",
-        ),
-        "none": say("NONE: this run gives no privacy", "无：本次运行不提供隐私保护"),
-    }
-    return say("Label: ", "等级：") + labels.get(str(s["strength"]), str(s["strength"]))
 
 
 def _protected(s: Statement, say: Say) -> Iterator[str]:
@@ -352,66 +325,3 @@ def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
     )
     budget = told(s["population_budget"], say("none was set", "未设定"))
     yield say(f"Budget of the population over all runs: {budget}.", f"该群体历次运行的总预算：{budget}。")
-
-
-def _not_covered(s: Statement, say: Say) -> Iterator[str]:
-    yield say(
-        "A person with several devices or accounts: protected is each client, not the person behind several.",
-        "拥有多台设备或多个账号的人：保护的是每个客户端，而不是其背后的同一个人。",
-    )
-    yield evaluation(s, say)
-    yield say(
-        "When rounds took place and how long they took, network traffic, and other side channels.",
-        "各轮的时间与时长、网络流量以及其他旁路信息。",
-    )
-    yield say(
-        "The choice of hyper-parameters, where it was made by looking at private data in other runs.",
-        "超参数的选择，如果它是在其他运行中看着私有数据作出的。",
-    )
-    yield say(
-        "What is said of the data themselves: counts and notes of a scenario, digests in checkpoints and the ledger; "
-        "and the names of items and categories that a model knows, where these were collected from the data.",
-        "对数据本身的说明：场景中的计数与备注、检查点和账本中的摘要；以及从数据中收集的、模型所知的条目和类别名称。",
-    )
-    yield say(
-        "What training starts from, and anything else that was trained on these data without privacy.",
-        "训练的起点，以及用这些数据不带隐私保护训练的其他任何东西。",
-    )
-    yield say(
-        "The same people under other data: the ledger knows a population by its data, unless it was given a name.",
-        "同样的人的其他数据：除非给群体命名，账本按数据识别群体。",
-    )
-    yield say(
-        "The run's checkpoints, which hold what clients remember (SCAFFOLD, FedDyn) without noise; and errors, which "
-        "may name clients and end a run.",
-        "运行的检查点（其中参与者的记忆未加噪声，如 SCAFFOLD、FedDyn）；以及可能提到参与者并使运行终止的错误。",
-    )
-    yield say(
-        "Logs of the server and of participants, the lists of cohorts among them.",
-        "服务器与参与者的日志，包括每轮参与者的名单。",
-    )
-    yield say(
-        "Rows of a comparison that were trained without privacy (pooled, local, federated without noise, baselines).",
-        "对比表中不带隐私保护训练的各行（集中式、本地、无噪声的联邦学习、基线）。",
-    )
-
-
-def evaluation(s: Statement, say: Say) -> str:
-    """What holds of measures, by whose data they are made on."""
-    if s["public_evaluation"]:
-        return say(
-            "Evaluation: the user said that its data are public; measures on them tell nothing of participants.",
-            "评估：用户声明评估数据是公开的；在其上得到的指标不透露参与者的任何信息。",
-        )
-    return say(
-        "Evaluation: measures, after rounds and at the end, of people whom training left out too, are exact, and no "
-        "claim covers them, for their data were not said to be public.",
-        "评估：各轮之后及结束时的指标（包括未参加训练的人）是精确值、未加噪声；评估数据未被声明为公开，因此不在承诺之内。",
-    )
-
-
-def told(number: Any, nothing: str) -> str:
-    """A number, or what to say where there is none."""
-    if number is None:
-        return nothing
-    return f"{number:.4g}" if is_number(number) else str(number)

@@ -22,7 +22,8 @@ from tacit.errors import TacitError
 from tacit.learning.traced.memory import raise_malloc_thresholds
 from tacit.venue.block import Block
 from tacit.venue.fold import Fold, Total
-from tacit.venue.work import BlockSum, LocalTraining, Worker
+from tacit.venue.local_training import LocalTraining
+from tacit.venue.work import BlockSum, Worker
 
 SPARE = 8
 """Sums that may wait for others, besides those that workers write."""

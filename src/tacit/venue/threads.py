@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tacit.venue.block import Block
 from tacit.venue.fold import Fold, Total
-from tacit.venue.work import LocalTraining, Worker
+from tacit.venue.local_training import LocalTraining
+from tacit.venue.work import Worker
 
 
 @contextmanager

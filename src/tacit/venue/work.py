@@ -1,11 +1,11 @@
-"""Local training: what a block of clients does to make its reports, and the sum of those reports."""
+"""A worker: it makes the reports of a block of clients, and their sum."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,24 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit import keys
-from tacit.aggregation.stage import Chain
 from tacit.aggregation.total import integer_sum, weighted_sum
-from tacit.algorithms.base import Algorithm, Done
+from tacit.algorithms.base import Done
 from tacit.errors import DataError, TacitError
 from tacit.learning import batches as batching
 from tacit.learning.batches import Examples
 from tacit.learning.eager import EagerEngine, full_gradient
-from tacit.learning.layout import Layout, Parts
+from tacit.learning.layout import Parts
 from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine, LocalRun
-from tacit.learning.task import Task
-from tacit.population.population import Population, some
+from tacit.population.population import some
 from tacit.venue import reason
 from tacit.venue.block import Block
-from tacit.venue.memory import ClientMemory
-
-if TYPE_CHECKING:
-    from tacit.privacy.record_guard import Records
+from tacit.venue.local_training import LocalTraining
 
 Int = NDArray[np.int64]
 
@@ -88,73 +83,6 @@ class _Trained:
     moved: Tensor = field(default_factory=lambda: torch.empty(0))
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class LocalTraining:
-    """Broadcast in, sum of reports out: batches, local steps, message, weight, stages, sum.
-
-    A report is `w_k` times the parts of the algorithm's message, the model's buffers, the training loss, the ratio
-    `n_k / w_k` and 1, so that every column of a round's record comes out of the same sum.
-
-    Attributes:
-        down: layout of the broadcast.
-        make_engine: makes one engine for each worker.
-        most_examples: a client counts by at most so many of its examples, and at most 1; None for as the method says.
-        plant: writes into the updates (K, d) of the clients (K,) that are canaries of an audit; None without one.
-        records: makes the local steps private, record by record; None where they are not.
-        chance: the seed of models that draw random numbers; None takes `seed`. In a private run it is a secret: what a
-            block draws may depend on all of its clients, and nobody may be able to undo that.
-        measured: parts of the report that hold a metric of the model that was sent, each with the metric's name.
-    """
-
-    task: Task
-    algorithm: Algorithm
-    population: Population
-    memory: ClientMemory
-    chain: Chain
-    down: Layout
-    make_engine: Callable[[], Engine]
-    seed: int
-    most_examples: int | None = None
-    plant: Callable[[Int, Tensor], None] | None = None
-    records: Records | None = None
-    chance: int | None = None
-    measured: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def layout(self) -> Layout:
-        """The layout of a report before the stages."""
-        return self.chain.layouts[0]
-
-    @staticmethod
-    def report_layout(task: Task, algorithm: Algorithm, loss: bool = True) -> Layout:
-        """The layout of a report before the stages, with the training loss or without."""
-        layout = algorithm.parts(task.d)
-        if task.buffer_layout.size:
-            layout = layout.extend("buffers", (task.buffer_layout.size,))
-        return (layout.extend("loss") if loss else layout).extend("examples").extend("weight")
-
-    @staticmethod
-    def private_layout(task: Task, algorithm: Algorithm, more: Sequence[str]) -> Layout:
-        """The layout of a report of which every number is clipped and noised: no counts, and nothing that is public.
-
-        Args:
-            task, algorithm: of the run.
-            more: numbers beside the message that are released.
-        """
-        parts, public = algorithm.parts(task.d), algorithm.public(lr_at(algorithm.solver, 0))
-        layout = Layout.of(**{n: s for n, s in zip(parts.names, parts.shapes, strict=True) if n not in public})
-        for name in more:
-            layout = layout.extend(name)
-        return layout
-
-    def weigh(self, examples: Tensor) -> Tensor:
-        """(K,) how much clients with so many examples (K,) count."""
-        if self.most_examples is not None:
-            return examples.clamp(max=self.most_examples) / self.most_examples
-        alike = self.algorithm.weights == "uniform" or (self.algorithm.weights == "auto" and self.chain.zeroes)
-        return torch.ones_like(examples) if alike else examples
 
 
 class Worker:
