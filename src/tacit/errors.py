@@ -53,6 +53,73 @@ class DamagedFile(StorageError):
     """A file of a run that can be read, and is not what was written."""
 
 
+class SecureAggregationError(TacitError):
+    """A message or a request of the secure aggregation that breaks its rules. Nothing was revealed; the session ends."""
+
+    exit_code = 7
+
+
+class UnmaskPolicyError(SecureAggregationError):
+    """A request to unmask that would reveal more than one sum over enough clients."""
+
+
+class ConsistencyError(SecureAggregationError):
+    """Clients were told of different survivors, or too few of them confirm that they were not."""
+
+
+class IdentityError(SecureAggregationError):
+    """A key that is unsigned, forged, of low order, used twice, or of somebody whom no accepted authority knows."""
+
+
+class PolicyError(SecureAggregationError):
+    """A session that asks for less protection than a client demands."""
+
+
+class ShareDecryptError(SecureAggregationError):
+    """A sealed share that does not open: it was changed, or is meant for somebody else."""
+
+
+class ShareVerifyError(SecureAggregationError):
+    """A share of a secret that is not what its owner committed to, or cannot be used to rebuild it."""
+
+
+class MalformedMessage(SecureAggregationError):
+    """Bytes that are no message of this protocol."""
+
+
+class StaleMessage(SecureAggregationError):
+    """A message of another session, or of a step that has ended."""
+
+
+class DuplicateConflict(SecureAggregationError):
+    """A second message for one step from the same sender, with other bytes."""
+
+
+class BitBudgetError(UsageError):
+    """Sums that could overflow the integers in which they are computed. The message names the missing bits."""
+
+
+class OutOfRange(DataError):
+    """A report that does not fit the integers in which it is to be summed: not finite, or beyond the stated range."""
+
+
+class InsufficientSurvivors(RoundFailed):
+    """Too few clients were left at a step of the secure aggregation: the sum was abandoned, and nothing of it revealed.
+
+    Attributes:
+        phase: the step.
+        have: how many were left.
+        need: how many it takes.
+    """
+
+    def __init__(self, phase: str, have: int, need: int, whom: str = "clients") -> None:
+        super().__init__(
+            f"secure aggregation, {phase}: {have} {whom} were left, {need} are needed. Nothing was revealed. Ask more "
+            "clients, or state a larger dropout"
+        )
+        self.phase, self.have, self.need = phase, have, need
+
+
 class PrivacyError(UsageError):
     """A promise of privacy that could not be kept as asked. Nothing was released that would break an earlier one."""
 

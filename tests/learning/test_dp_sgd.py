@@ -17,6 +17,7 @@ from tacit.learning.dp_sgd.engine import PrivateEngine
 from tacit.learning.dp_sgd.ghost import Ghost, Unsuited
 from tacit.learning.dp_sgd.mapped import Mapped
 from tacit.learning.fused import FusedEngine
+from tacit.learning.ladder import choose
 from tacit.learning.solver import SGD, Adam, Correction
 from tacit.learning.step import LocalRun, Perturbation
 from tacit.learning.task import Task
@@ -309,9 +310,12 @@ def test_axes_that_are_as_long_by_chance_are_told_apart():
     x, y = torch.randn(8, 8, 5), torch.zeros(8, dtype=torch.int64)
     sample = Examples(x, y, np.zeros(1, np.int64), np.array([8]))
     task = Task(TimeFirst(), cross_entropy)
-    if Ghost.accepts(task, sample) is None:  # each example alone: but layers read another axis first
-        with pytest.raises(Unsuited, match="one row for each example"):
-            Ghost(task).total(x[:5], y[:5], 1.0)
+    assert Ghost.accepts(task, sample) is None, "each example is alone"
+    assert choose(task, SGD(0.1), sample, 0.0, False, clip=1.0).name == "vmapped", (
+        "but a layer reads another axis first"
+    )
+    with pytest.raises(Unsuited, match="one row for each example"):
+        Ghost(task).total(x[:5], y[:5], 1.0)
 
 
 class Difference(nn.Module):

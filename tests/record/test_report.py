@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 
 import tacit
-from tacit.privacy.audit import AuditResult, Evidence
 from tacit.record import plots
 from tacit.record.report import Comparison, size, write
 from tacit.record.run import Run
@@ -124,17 +122,3 @@ def test_a_promise_for_records_stands_beside_that_for_clients_or_alone(tmp_path:
     found = sentences(write(both, tmp_path / "report.html").read_text())
     for claim in (both.facts["privacy"], both.facts["record_privacy"]):
         assert set(points_of(claim, "en")) <= set(found)
-
-
-def test_an_audit_that_a_run_carries_is_shown_and_a_contradiction_stands_out(tmp_path: Path) -> None:
-    made = run()
-    assert "Audit" not in write(made, tmp_path / "report.html").read_text()
-    evidence = Evidence("all rounds", "one-run <guess>", 300, 0.25, 4.0, None, {})
-    result = AuditResult(4.0, 4.1, 1e-3, 2.0, 5, 40, 300, 0.95, (evidence,), 1.125, 0, True)
-    made.facts["audit"] = result.values()
-    page = write(made, tmp_path / "report.html").read_text()
-    assert "Nothing contradicts the claim" in page and "INVALID" not in page
-    assert "Guessing could at best have shown 1.125" in page and "95% confidence" in page
-    assert "<td>one-run &lt;guess&gt;</td><td>0.25</td><td>4</td>" in page
-    made.facts["audit"] = replace(result, alarms=2).values()
-    assert "The run is INVALID" in write(made, tmp_path / "report.html").read_text()

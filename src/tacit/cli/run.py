@@ -20,6 +20,7 @@ Examples:
   tacit run app-recommendation --data log.csv --user who --item app --time at --context city,network
   tacit run plan.toml --set solver.lr=0.05 --set run.workers=1
   tacit run app-recommendation --epsilon 4
+  tacit run app-recommendation --set record_privacy.epsilon=4 --set record_privacy.clip=0.1
   tacit run app-recommendation --json > result.json
 
 How training is done by default depends on the data (apps, or films as in
@@ -40,7 +41,7 @@ Epsilon = Annotated[float | None, typer.Option(help="Train with user-level diffe
 Clip = Annotated[float | None, typer.Option(help="With --epsilon: the largest norm of what a client sends.")]
 Algorithm = Annotated[str | None, typer.Option(help="FedAvg, FedProx, Scaffold, FedAdam, ...")]
 Seed = Annotated[int | None, typer.Option(help="Of every draw. The same seed gives the same bits.")]
-Engine = Annotated[str | None, typer.Option(help="auto, fused, traced, vmapped or eager.")]
+Engine = Annotated[str | None, typer.Option(help="auto, fused, traced, ghost, vmapped or eager.")]
 Device = Annotated[str | None, typer.Option(help="cpu, or an accelerator such as cuda.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/SCENARIO-TIME-HASH]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that lies in the folder.")]

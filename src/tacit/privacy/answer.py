@@ -11,7 +11,7 @@ from tacit.checks import is_count, is_number
 from tacit.errors import Problems, UsageError
 from tacit.privacy.accountant import ADD_REMOVE, ADJACENCIES, REPLACE_ONE, ZERO_OUT, spent
 from tacit.privacy.event import Event, FixedSize, Gaussian, PoissonSampled, Truncated, charges
-from tacit.privacy.user_level import LOUDEST
+from tacit.privacy.settings import LOUDEST
 from tacit.selection.cohort import SAFE
 
 USED = {

@@ -28,7 +28,8 @@ from tacit.privacy.calibration import noise_for
 from tacit.privacy.correlated import best_bands, sensitivity
 from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Reports, Truncated, charges
 from tacit.privacy.local_level import LAPLACE, LONGEST, LocalLevel
-from tacit.privacy.user_level import BISR, LOUDEST, UserLevel
+from tacit.privacy.settings import LOUDEST
+from tacit.privacy.user_level import BISR, UserLevel
 
 if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from tacit.checks import is_number, is_whole, make_plain, truth
+from tacit.checks import is_number, make_plain
 from tacit.errors import (
     BatchNormBuffers,
-    ClippingRequired,
     DeltaTooLarge,
-    NoiseRequired,
     PrivacyError,
     UnregisteredRelease,
 )
-from tacit.privacy.accountant import REPLACE_ONE, ZERO_OUT
-from tacit.privacy.user_level import LOUDEST, UserLevel
+from tacit.privacy.accountant import ZERO_OUT
+from tacit.privacy.settings import clip_problems, common_problems, noise_problems
+from tacit.privacy.user_level import UserLevel
 
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
@@ -63,7 +62,9 @@ class RecordLevel:
 
     def problems(self, fewest: int | None = None) -> Iterator[PrivacyError]:
         """Everything that is wrong with these settings, where the smallest client has `fewest` records."""
-        yield from self._of_noise()
+        yield from clip_problems(self.clip, LEAST, MOST, "gradient of a record")
+        yield from noise_problems(self.epsilon, self.noise_multiplier)
+        yield from common_problems(self.adjacency, self.population_budget, self.public_evaluation, self.insecure_seed)
         if self.delta is not None and (not is_number(self.delta) or not 0 < self.delta < 1):
             yield PrivacyError(f"delta is {self.delta!r}: give a number between 0 and 1, below 1 / n_k")
         elif self.delta is not None and fewest is not None and self.delta >= 1 / fewest:
@@ -71,36 +72,6 @@ class RecordLevel:
                 f"delta is {self.delta:g} and one client has {fewest} records: with a chance of 1 / {fewest} or more, "
                 f"publishing one of them in clear would be allowed. Give less than {1 / fewest:g}, or leave delta out"
             )
-        if self.adjacency not in (ZERO_OUT, REPLACE_ONE):
-            yield PrivacyError(f"adjacency is {self.adjacency!r}: give {ZERO_OUT!r} or {REPLACE_ONE!r}")
-        if self.population_budget is not None and not _positive(self.population_budget):
-            yield PrivacyError(
-                f"population_budget is {self.population_budget!r}: give a positive, finite number, or leave it out"
-            )
-        for text in truth("public_evaluation", self.public_evaluation):
-            yield PrivacyError(text)
-        if self.insecure_seed is not None and not is_whole(self.insecure_seed):
-            yield PrivacyError(f"insecure_seed is {self.insecure_seed!r}: give a whole number, in tests only")
-
-    def _of_noise(self) -> Iterator[PrivacyError]:
-        if not _positive(self.clip):
-            yield ClippingRequired(
-                f"clip is {self.clip!r}: without a finite norm that no record's gradient exceeds, noise of any size "
-                "protects nothing. Give the largest norm of a gradient that shall pass unchanged, clip=1.0, say"
-            )
-        elif not LEAST <= self.clip <= MOST:  # type: ignore[operator]
-            yield ClippingRequired(f"clip is {self.clip!r}: give a norm from {LEAST:g} to {MOST:g}")
-        if self.epsilon is None and self.noise_multiplier is None:
-            yield NoiseRequired("there is no epsilon: say what the run may spend, epsilon=4.0, say")
-        if self.epsilon is not None and not _positive(self.epsilon):
-            yield NoiseRequired(f"epsilon is {self.epsilon!r}: give a positive, finite number, such as 4.0")
-        if self.noise_multiplier is not None and not _positive(self.noise_multiplier):
-            yield NoiseRequired(
-                f"noise_multiplier is {self.noise_multiplier!r}: without noise epsilon is infinite. Give a positive "
-                "number, or leave it out so that it follows from epsilon"
-            )
-        elif self.noise_multiplier is not None and self.noise_multiplier > LOUDEST:
-            yield PrivacyError(f"noise_multiplier is {self.noise_multiplier!r}: give at most {LOUDEST:g}")
 
     def clashes(self, task: Task, algorithm: Algorithm) -> Iterator[PrivacyError]:
         """What of a model and a method would tell of records past the noise."""
@@ -124,7 +95,3 @@ class RecordLevel:
     def delta_for(self, records: int) -> float:
         """The delta of a client with `records` records."""
         return UserLevel(delta=self.delta).delta_for(records)
-
-
-def _positive(value: object) -> bool:
-    return is_number(value) and value > 0  # type: ignore[operator]

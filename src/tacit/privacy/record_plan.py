@@ -16,7 +16,7 @@ from tacit.privacy.accountant import COARSE, FINE, ROUGH, Spent, most, spent
 from tacit.privacy.calibration import noise_for
 from tacit.privacy.event import Charges, LocalSteps, charges
 from tacit.privacy.record_level import RecordLevel
-from tacit.privacy.user_level import LOUDEST
+from tacit.privacy.settings import LOUDEST
 
 Int = NDArray[np.int64]
 GROUPS = 16

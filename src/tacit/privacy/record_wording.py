@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tacit.privacy.saying import Say, Statement, chooser, evaluation, label, told
+from tacit.privacy.saying import (
+    Say,
+    Statement,
+    chooser,
+    evaluation,
+    foreseen,
+    label,
+    nobodys,
+    rows_beside,
+    told,
+    unbounded,
+    worlds,
+)
 
 
 def text(statement: Statement, language: str = "en") -> str:
@@ -40,34 +52,25 @@ def _protected(s: Statement, say: Say) -> Iterator[str]:
         "zero-out": say("one record is replaced by nothing", "一条记录换成空"),
         "replace-one": say("one record is replaced by any other", "一条记录换成任意其他记录"),
     }
-    meaning = meanings.get(str(s["adjacency"]), str(s["adjacency"]))
-    yield say(
-        f"Compared are two worlds in which {meaning} ({s['adjacency']}).",
-        f"比较的两种情形：{meaning}（{s['adjacency']}）。",
-    )
+    yield worlds(s, meanings, say)
 
 
 def _claim(s: Statement, say: Say) -> Iterator[str]:
     if not s["secure_randomness"]:
-        yield say(
-            "No privacy: the noise came from a seed that somebody chose (insecure_seed). Who knows it subtracts the "
-            "noise. Such a run is for tests only.",
-            "没有隐私保护：噪声来自人为选定的种子（insecure_seed），知道它的人可以把噪声减掉。这样的运行只用于测试。",
-        )
+        yield foreseen(say)
     if s["epsilon"] is None:
-        nothing = told(s["factor"], say("none", "无"))
-        yield say(
-            f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {nothing}.",
-            f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{nothing}。",
-        )
+        yield unbounded(s, say)
         return
     factor = told(s["factor"], say("beyond all numbers", "大到无法表示"))
+    changed = say("Putting nothing in place of one record", "把一条记录换成空")
+    if s["adjacency"] == "replace-one":
+        changed = say("Putting any other in place of one record", "把一条记录换成任意其他记录")
     yield say(
-        f"With or without one record, the probability of anything that its holder sends differs by a factor of at "
-        f"most e^{s['epsilon']:.4g} ({factor}), except with probability {s['delta']:.3g}; for most participants by "
-        "less, see below.",
-        f"有没有某一条记录，其持有者发送的任何内容的概率最多相差 e^{s['epsilon']:.4g} 倍（{factor}），"
-        f"例外的概率为 {s['delta']:.3g}；多数参与者更小，见下。",
+        f"{changed} changes the probability of anything that its holder sends by a factor of at most "
+        f"e^{s['epsilon']:.4g} ({factor}), except with probability {s['delta']:.3g}. That is the largest of all "
+        "participants; what holds for each stands below.",
+        f"{changed}，其持有者发送的任何内容的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），"
+        f"例外的概率为 {s['delta']:.3g}。这是各参与者中最大的；各自的数值见下。",
     )
 
 
@@ -136,14 +139,8 @@ def _groups(s: Statement, say: Say) -> Iterator[str]:
 
 def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
     if s["synthetic"]:
-        yield say(
-            "The data are synthetic: they are nobody's, and no ledger is kept of them.",
-            "数据是合成的，不属于任何人，因此不记账。",
-        )
-        if s["epsilon_population_total"] is None:
-            budget = told(s["population_budget"], say("none was set", "未设定"))
-            yield say(f"Budget: {budget}.", f"预算：{budget}。")
-            return
+        yield from nobodys(s, say)
+        return
     total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(
         f"With earlier runs on the same records, epsilon in all is at most {total}, for the participant of which it is "
@@ -176,7 +173,4 @@ def _not_covered(s: Statement, say: Say) -> Iterator[str]:
         "records for any data.",
         "单精度求和有舍入：梯度多截短 0.4%，对任意数据可覆盖最多 181 条记录的批次。",
     )
-    yield say(
-        "Rows of a comparison that were trained without privacy (pooled, local, federated without noise, baselines).",
-        "对比表中不带隐私保护训练的各行（集中式、本地、无噪声的联邦学习、基线）。",
-    )
+    yield rows_beside(say)

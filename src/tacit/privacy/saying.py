@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from tacit.checks import is_number
@@ -37,6 +37,51 @@ def label(s: Statement, say: Say) -> str:
         "none": say("NONE: this run gives no privacy", "无：本次运行不提供隐私保护"),
     }
     return say("Label: ", "等级：") + labels.get(str(s["strength"]), str(s["strength"]))
+
+
+def worlds(s: Statement, meanings: Mapping[str, str], say: Say) -> str:
+    """Which worlds are compared, by the words for each adjacency."""
+    meaning = meanings.get(str(s["adjacency"]), str(s["adjacency"]))
+    return say(
+        f"Compared are two worlds in which {meaning} ({s['adjacency']}).",
+        f"比较的两种情形：{meaning}（{s['adjacency']}）。",
+    )
+
+
+def foreseen(say: Say) -> str:
+    """What holds where the noise came from a seed."""
+    return say(
+        "No privacy: the noise came from a seed that somebody chose (insecure_seed). Who knows it subtracts the "
+        "noise. Such a run is for tests only.",
+        "没有隐私保护：噪声来自人为选定的种子（insecure_seed），知道它的人可以把噪声减掉。这样的运行只用于测试。",
+    )
+
+
+def unbounded(s: Statement, say: Say) -> str:
+    """What holds where there is no epsilon."""
+    factor = told(s["factor"], say("none", "无"))
+    return say(
+        f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {factor}.",
+        f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{factor}。",
+    )
+
+
+def nobodys(s: Statement, say: Say) -> Iterator[str]:
+    """What holds of data that are synthetic."""
+    yield say(
+        "The data are synthetic: they are nobody's, and no ledger is kept of them.",
+        "数据是合成的，不属于任何人，因此不记账。",
+    )
+    budget = told(s["population_budget"], say("none was set", "未设定"))
+    yield say(f"Budget: {budget}.", f"预算：{budget}。")
+
+
+def rows_beside(say: Say) -> str:
+    """What holds of the other rows of a comparison."""
+    return say(
+        "Rows of a comparison that were trained without privacy (pooled, local, federated without noise, baselines).",
+        "对比表中不带隐私保护训练的各行（集中式、本地、无噪声的联邦学习、基线）。",
+    )
 
 
 def evaluation(s: Statement, say: Say) -> str:

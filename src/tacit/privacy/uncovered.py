@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tacit.privacy.saying import Say, Statement, evaluation
+from tacit.privacy.saying import Say, Statement, evaluation, rows_beside
 
 
 def not_covered(s: Statement, say: Say) -> Iterator[str]:
@@ -44,7 +44,4 @@ def not_covered(s: Statement, say: Say) -> Iterator[str]:
         "Logs of the server and of participants, the lists of cohorts among them.",
         "服务器与参与者的日志，包括每轮参与者的名单。",
     )
-    yield say(
-        "Rows of a comparison that were trained without privacy (pooled, local, federated without noise, baselines).",
-        "对比表中不带隐私保护训练的各行（集中式、本地、无噪声的联邦学习、基线）。",
-    )
+    yield rows_beside(say)

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from tacit.checks import count, is_count, is_number, is_whole, make_plain, truth
+from tacit.checks import count, is_count, is_number, make_plain
 from tacit.errors import (
-    ClippingRequired,
     DeltaTooLarge,
-    NoiseRequired,
     PrivacyError,
     UnboundedWeights,
     UnregisteredRelease,
 )
-from tacit.privacy.accountant import REPLACE_ONE, ZERO_OUT
+from tacit.privacy.accountant import ZERO_OUT
+from tacit.privacy.settings import clip_problems, common_problems, is_positive, noise_problems
 
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
@@ -24,8 +23,6 @@ GAUSSIAN, BISR = "gaussian", "bisr"
 MECHANISMS = (GAUSSIAN, BISR)
 LEAST, MOST = 1e-100, 1e100
 """Clip norms that leave room for a grid of numbers below them."""
-LOUDEST = 1e5
-"""Largest noise multiplier: of louder noise, double precision would not hold every step of the grid of sums."""
 FEW = 100
 """Below so many clients the usual delta, n^-1.1, is no small number."""
 
@@ -82,7 +79,9 @@ class UserLevel:
 
     def problems(self, clients: int | None = None) -> Iterator[PrivacyError]:
         """Everything that is wrong with these settings, for a population of `clients` where its size is known."""
-        yield from self._of_noise()
+        yield from clip_problems(self.clip, LEAST, MOST, "report")
+        yield from noise_problems(self.epsilon, self.noise_multiplier)
+        yield from common_problems(self.adjacency, self.population_budget, self.public_evaluation, self.insecure_seed)
         if self.delta is not None and (not is_number(self.delta) or not 0 < self.delta < 1):
             yield PrivacyError(f"delta is {self.delta!r}: give a number between 0 and 1, below 1 / n")
         elif clients is not None and self.delta_for(clients) >= 1 / clients:
@@ -94,14 +93,10 @@ class UserLevel:
         quantile = self.clip_quantile
         if quantile is not None and not (is_number(quantile) and 0 < quantile < 1):
             yield PrivacyError(f"clip_quantile is {quantile!r}: give a number between 0 and 1, such as 0.5")
-        if self.adjacency not in (ZERO_OUT, REPLACE_ONE):
-            yield PrivacyError(f"adjacency is {self.adjacency!r}: give {ZERO_OUT!r} or {REPLACE_ONE!r}")
         if self.mechanism not in self.mechanisms:
             yield PrivacyError(f"mechanism is {self.mechanism!r}: give one of {', '.join(map(repr, self.mechanisms))}")
-        for name in ("loss_bound", "population_budget"):
-            value = getattr(self, name)
-            if value is not None and not _positive(value):
-                yield PrivacyError(f"{name} is {value!r}: give a positive, finite number, or leave it out")
+        if self.loss_bound is not None and not is_positive(self.loss_bound):
+            yield PrivacyError(f"loss_bound is {self.loss_bound!r}: give a positive, finite number, or leave it out")
         named: object = self.metrics
         if not isinstance(named, tuple) or not all(isinstance(name, str) for name in named):
             yield PrivacyError(f"metrics is {named!r}: give the names of metrics of the task, ('accuracy',), say")
@@ -109,30 +104,6 @@ class UserLevel:
             yield PrivacyError(f"metrics is {self.metrics!r}: give each name once")
         if self.most_examples is not None and not is_count(self.most_examples):
             yield PrivacyError(count("most_examples", self.most_examples)[0])
-        for text in truth("public_evaluation", self.public_evaluation):
-            yield PrivacyError(text)
-        if self.insecure_seed is not None and not is_whole(self.insecure_seed):
-            yield PrivacyError(f"insecure_seed is {self.insecure_seed!r}: give a whole number, in tests only")
-
-    def _of_noise(self) -> Iterator[PrivacyError]:
-        if not _positive(self.clip):
-            yield ClippingRequired(
-                f"clip is {self.clip!r}: without a finite norm that no report exceeds, noise of any size protects "
-                "nothing. Give the largest norm of an update that shall pass unchanged, clip=1.0, say"
-            )
-        elif not LEAST <= self.clip <= MOST:  # type: ignore[operator]
-            yield ClippingRequired(f"clip is {self.clip!r}: give a norm from {LEAST:g} to {MOST:g}")
-        if self.epsilon is None and self.noise_multiplier is None:
-            yield NoiseRequired("there is no epsilon: say what the run may spend, epsilon=4.0, say")
-        if self.epsilon is not None and not _positive(self.epsilon):
-            yield NoiseRequired(f"epsilon is {self.epsilon!r}: give a positive, finite number, such as 4.0")
-        if self.noise_multiplier is not None and not _positive(self.noise_multiplier):
-            yield NoiseRequired(
-                f"noise_multiplier is {self.noise_multiplier!r}: without noise epsilon is infinite. Give a positive "
-                "number, or leave it out so that it follows from epsilon"
-            )
-        elif self.noise_multiplier is not None and self.noise_multiplier > LOUDEST:
-            yield PrivacyError(f"noise_multiplier is {self.noise_multiplier!r}: give at most {LOUDEST:g}")
 
     def clashes(self, algorithm: Algorithm) -> Iterator[PrivacyError]:
         """Why these settings and a method do not go together."""
@@ -149,7 +120,3 @@ class UserLevel:
         if self.delta is not None:
             return self.delta
         return float(clients**-1.1) if clients >= FEW else 1 / (10 * clients)
-
-
-def _positive(value: object) -> bool:
-    return is_number(value) and value > 0  # type: ignore[operator]

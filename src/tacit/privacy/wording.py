@@ -7,7 +7,7 @@ from typing import Any
 
 from tacit.checks import is_number, is_whole
 from tacit.errors import DamagedFile, Problems
-from tacit.privacy.saying import Say, Statement, chooser, label, told
+from tacit.privacy.saying import Say, Statement, chooser, foreseen, label, nobodys, told, unbounded, worlds
 from tacit.privacy.uncovered import not_covered
 
 FIELDS: dict[str, str] = {
@@ -109,12 +109,10 @@ def _is_of(kind: str, value: object) -> bool:
 
 
 def _protected(s: Statement, say: Say) -> Iterator[str]:
-    units = {
-        "user": say(
-            "everything that one participant ever sends, all of it together", "一个参与者发送的全部内容，作为整体"
-        ),
-        "record": say("every single record of a participant", "参与者的每一条记录"),
-    }
+    everything = say(
+        "everything that one participant ever sends, all of it together", "一个参与者发送的全部内容，作为整体"
+    )
+    units = {"user": everything}
     unit = units.get(str(s["unit"]), str(s["unit"]))
     yield say(
         f"Unit: {unit}, for each of {s['clients']:,} participants; that number is public.",
@@ -125,20 +123,12 @@ def _protected(s: Statement, say: Say) -> Iterator[str]:
         "replace-one": say("one participant's data are replaced by any others", "一个参与者的数据换成任意其他数据"),
         "add-remove": say("one participant is added or removed", "增加或去掉一个参与者"),
     }
-    meaning = adjacencies.get(str(s["adjacency"]), str(s["adjacency"]))
-    yield say(
-        f"Compared are two worlds in which {meaning} ({s['adjacency']}).",
-        f"比较的两种情形：{meaning}（{s['adjacency']}）。",
-    )
+    yield worlds(s, adjacencies, say)
 
 
 def _claim(s: Statement, say: Say) -> Iterator[str]:
     if not s["secure_randomness"]:
-        yield say(
-            "No privacy: the noise came from a seed that somebody chose (insecure_seed). Who knows it subtracts the "
-            "noise. Such a run is for tests only.",
-            "没有隐私保护：噪声来自人为选定的种子（insecure_seed），知道它的人可以把噪声减掉。这样的运行只用于测试。",
-        )
+        yield foreseen(say)
     changed = {
         "replace-one": say(
             "Putting any other data in place of one participant's", "把一个参与者的数据换成任意其他数据"
@@ -146,10 +136,7 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
         "add-remove": say("Adding or removing one participant", "增加或去掉一个参与者"),
     }.get(str(s["adjacency"]), say("Adding zeros instead of one participant's data", "用零代替一个参与者的数据"))
     if s["epsilon"] is None:
-        yield say(
-            f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {told(s['factor'], 'none')}.",
-            f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{told(s['factor'], '无')}。",
-        )
+        yield unbounded(s, say)
         return
     factor = told(s["factor"], say("beyond all numbers", "大到无法表示"))
     yield say(
@@ -306,15 +293,8 @@ def _accounting(s: Statement, say: Say) -> Iterator[str]:
 
 def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
     if s["synthetic"]:
-        yield say(
-            "The data are synthetic: they are nobody's, and no ledger is kept of them.",
-            "数据是合成的，不属于任何人，因此不记账。",
-        )
+        yield from nobodys(s, say)
         if s["epsilon_population_total"] is None and not s["earlier_charges"]:
-            yield say(
-                f"Budget: {told(s['population_budget'], 'none was set')}.",
-                f"预算：{told(s['population_budget'], '未设定')}。",
-            )
             return
     total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(

@@ -86,7 +86,7 @@ def write(
     Raises:
         StorageError: the file cannot be written.
     """
-    sections = [_summary(run), _privacy(run), _audit(run), _comparisons(comparisons, headline, notes)]
+    sections = [_summary(run), _privacy(run), _comparisons(comparisons, headline, notes)]
     sections += [_curves(run, part), _set_aside(run), _facts(run), _rounds(run, part)]
     lead = f"{len(run.rows)} rounds; {run.facts.get('ended', '')}"
     page = (
@@ -194,33 +194,6 @@ def _page(text: str) -> str:
     return found
 
 
-def _audit(run: Run) -> str:
-    """What an audit of the claim showed, where the run carries one (see `tacit.privacy.audit.AuditResult.values`)."""
-    found = run.facts.get("audit")
-    if found is None:
-        return ""
-    contradicted = found.get("verdict") == "contradicted"
-    verdict = (
-        '<p class="alarm">CONTRADICTED: two twins in a row leaked more than is claimed. The run is INVALID.</p>'
-        if contradicted
-        else "<p>Nothing contradicts the claim. That is no proof of it.</p>"
-    )
-    told = (
-        f"A twin of the run with {number(found.get('canaries'))} canaries, {number(found.get('rounds'))} rounds: "
-        f"bounds of epsilon from below at delta {number(found.get('delta'))}, together with "
-        f"{found.get('confidence', 0):.0%} confidence. Guessing could at best have shown {number(found.get('most'))}."
-    )
-    columns = ("threat", "estimator", "lower", "claim", "ratio")
-    heads = ("adversary sees", "estimator", "at least", "claimed", "ratio")
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{number(row.get(name))}</td>" for name in columns) + "</tr>"
-        for row in found.get("evidence", ())
-    )
-    table = f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>'
-    return _section("Audit of the claim", f"{verdict}<p>{escape(told)}</p>{table}")
-
-
 def _set_aside(run: Run) -> str:
     rows = [r for r in run.rows if r.get("set_aside")]
     lines = "".join(f"<li>round {r['round']}: {escape(str(r['set_aside_reasons']))}</li>" for r in rows[:50])
@@ -228,7 +201,7 @@ def _set_aside(run: Run) -> str:
 
 
 def _facts(run: Run) -> str:
-    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in (*STATED, "audit"))
+    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in STATED)
     rows = "".join(f"<tr><td>{escape(label(name))}</td><td>{escape(text)}</td></tr>" for name, text in told if text)
     return _section("How it was made", f'<div class="table"><table class="facts">{rows}</table></div>')
 

@@ -53,7 +53,7 @@ class Result(_Model):
     seconds_by_phase: dict[str, float] = Field(description="the same by phase of a round")
     clients: int = Field(description="clients that may take part in a round (N)")
     parameters: int = Field(description="trained parameters of the model (d)")
-    engine: str = Field(description="how local steps were run: fused, traced, vmapped or eager")
+    engine: str = Field(description="how local steps were run: fused, traced, ghost, vmapped or eager")
     device: str = Field(default="cpu", description="where local steps were run: cpu, or an accelerator")
     workers: int = Field(description="clients trained at once")
     dtype: str = Field(description="floating-point type of the parameters")

@@ -147,9 +147,9 @@ class Worker:
             return _Trained(block.clients[:0], self._room(0), set_aside=[self._aside(block, error)])
         room, done, aside = self._room(len(block.clients)), list[_Trained](), list[SetAside]()
         for alone in _singly(block):
+            row = room[len(done) : len(done) + 1]
             try:
-                examples, row = self.work.population.examples(alone.clients), slice(len(done), len(done) + 1)
-                done.append(self._train(room[row], alone, examples, down, round, self._patient()))
+                done.append(self._train_alone(row, alone, down, round))
             except Exception as again:
                 self._raise_unless_of_data(again, alone.clients, round)
                 aside.append(self._aside(alone, again))
@@ -161,6 +161,17 @@ class Worker:
             seconds=sum(one.seconds for one in done),
             set_aside=aside,
         )
+
+    def _train_alone(self, reports: Tensor, alone: Block, down: Parts, round: int) -> _Trained:
+        """Trains one client of a block that failed; where records are protected, past those on which training fails."""
+        examples = self.work.population.examples(alone.clients)
+        try:
+            return self._train(reports, alone, examples, down, round)
+        except Exception as error:
+            if self.work.records is None:
+                raise
+            self._raise_unless_of_data(error, alone.clients, round)
+        return self._train(reports, alone, examples, down, round, self._patient())
 
     def _aside(self, alone: Block, error: Exception) -> SetAside:
         return SetAside(self.work.population.ids[alone.clients[0]], reason.of_error(error))
@@ -179,10 +190,8 @@ class Worker:
                 "aside by name"
             ) from error
 
-    def _patient(self) -> Engine | None:
+    def _patient(self) -> Engine:
         """An engine to which a record on which training fails is no record: that it fails must not be seen."""
-        if self.work.records is None:
-            return None
         from tacit.learning.dp_sgd.alone import Patient
         from tacit.learning.dp_sgd.engine import PrivateEngine
 

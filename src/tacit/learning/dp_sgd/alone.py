@@ -27,8 +27,8 @@ class Alone:
             try:
                 loss = self.task.loss(bound.module(inputs[i : i + 1].clone()), target[i : i + 1].clone())
                 loss.backward()  # type: ignore[no-untyped-call]
-            except Exception:
-                if not self.patient:
+            except Exception as error:  # whatever the user's model or loss raises
+                if not self.patient or isinstance(error, MemoryError):
                     raise
                 continue
             factor = float(cut_factors(bound.g.double().square().sum(), norm))
