@@ -31,6 +31,9 @@ _HOMES = {
     "FedProx": "tacit.algorithms.fedprox",
     "FedYogi": "tacit.algorithms.fedopt",
     "IID": "tacit.population.partition",
+    "GeometricMedian": "tacit.aggregation.robust",
+    "Krum": "tacit.aggregation.robust",
+    "Median": "tacit.aggregation.robust",
     "NormBound": "tacit.aggregation.norm_bound",
     "Patience": "tacit.record.stopping",
     "Poisson": "tacit.selection.cohort",
@@ -40,8 +43,10 @@ _HOMES = {
     "RoundFailed": "tacit.errors",
     "Run": "tacit.record.run",
     "Scaffold": "tacit.algorithms.scaffold",
+    "SecureSum": "tacit.aggregation.secure_sum",
     "Separated": "tacit.selection.cohort",
     "SGD": "tacit.learning.solver",
+    "SharedKeySum": "tacit.aggregation.homomorphic",
     "Shards": "tacit.population.partition",
     "StepDecay": "tacit.learning.rate",
     "TacitError": "tacit.errors",
@@ -51,6 +56,7 @@ _HOMES = {
     "UsageError": "tacit.errors",
     "LocalLevel": "tacit.privacy.local_level",
     "RecordLevel": "tacit.privacy.record_level",
+    "TrimmedMean": "tacit.aggregation.robust",
     "UserLevel": "tacit.privacy.user_level",
     "Warmup": "tacit.learning.rate",
 }
@@ -75,7 +81,13 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from tacit import scenarios as scenarios
+    from tacit.aggregation.homomorphic import SharedKeySum as SharedKeySum
     from tacit.aggregation.norm_bound import NormBound as NormBound
+    from tacit.aggregation.robust import GeometricMedian as GeometricMedian
+    from tacit.aggregation.robust import Krum as Krum
+    from tacit.aggregation.robust import Median as Median
+    from tacit.aggregation.robust import TrimmedMean as TrimmedMean
+    from tacit.aggregation.secure_sum import SecureSum as SecureSum
     from tacit.algorithms.base import Algorithm as Algorithm
     from tacit.algorithms.fedavg import FedAvg as FedAvg
     from tacit.algorithms.feddyn import FedDyn as FedDyn

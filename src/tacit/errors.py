@@ -54,7 +54,7 @@ class DamagedFile(StorageError):
 
 
 class SecureAggregationError(TacitError):
-    """A message or a request of the secure aggregation that breaks its rules. Nothing was revealed; the session ends."""
+    """A message or a request of the secure aggregation that breaks its rules: the session ends, nothing is revealed."""
 
     exit_code = 7
 
@@ -117,7 +117,10 @@ class InsufficientSurvivors(RoundFailed):
             f"secure aggregation, {phase}: {have} {whom} were left, {need} are needed. Nothing was revealed. Ask more "
             "clients, or state a larger dropout"
         )
-        self.phase, self.have, self.need = phase, have, need
+        self.phase, self.have, self.need, self._whom = phase, have, need, whom
+
+    def __reduce__(self) -> tuple[type[InsufficientSurvivors], tuple[str, int, int, str]]:
+        return type(self), (self.phase, self.have, self.need, self._whom)
 
 
 class PrivacyError(UsageError):

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tacit.aggregation.homomorphic import SharedKeySum
+from tacit.aggregation.robust import Robust
+from tacit.aggregation.secure_sum import SecureSum
 from tacit.aggregation.stage import Chain, Stage
 from tacit.algorithms.base import Algorithm
 from tacit.checks import count, offers, plain, truth
@@ -21,15 +24,15 @@ from tacit.loop import Loop
 from tacit.population.population import Population
 from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
 from tacit.privacy.canaries import Audit
-from tacit.privacy.clip import clip_of
-from tacit.privacy.plan import report_parts, require_released
 from tacit.privacy.record_level import RecordLevel
+from tacit.privacy.releases import report_parts, require_released
 from tacit.privacy.user_level import UserLevel
 from tacit.record import checkpoint as checkpoints
 from tacit.record.callback import Callback
 from tacit.record.progress import with_progress
 from tacit.record.run import Run
 from tacit.record.stopping import Stopping
+from tacit.securing import clip_for, grid_of
 from tacit.selection.cohort import Everyone, Selection
 from tacit.venue.local_training import LocalTraining
 
@@ -54,6 +57,11 @@ class Federation:
         privacy: differential privacy of every client, `UserLevel(epsilon=4.0, clip=1.0)`; None gives no formal privacy.
         record_privacy: differential privacy of every record of a client, `RecordLevel(epsilon=4.0, clip=1.0)`, from
             everybody outside of that client; with `privacy` or alone.
+        aggregation: how reports are summed: `SecureSum()`, so that nobody sees one; `SharedKeySum()`, encrypted so that
+            any one silo together with the server could; None lets the server add them.
+        robust: what takes the place of the mean, so that a minority of false reports cannot move it at will:
+            `Median()`, `TrimmedMean()`, `GeometricMedian()`, `Krum()`; None takes the mean. With `aggregation` it needs
+            `groups=`, random groups with a sum of their own. Without groups the server holds every report of a round.
         engine: "auto" takes the fastest engine that agrees with the eager one; or the name of one: "fused", "traced",
             "vmapped", "eager".
         device: "cpu", or an accelerator such as "cuda", where blocks of clients are trained at once (vmapped engine).
@@ -75,12 +83,15 @@ class Federation:
         workers: int | None = None,
         privacy: UserLevel | None = None,
         record_privacy: RecordLevel | None = None,
+        aggregation: SecureSum | SharedKeySum | None = None,
+        robust: Robust | None = None,
         engine: str = "auto",
         device: str = "cpu",
         minimum: float = 0.5,
     ) -> None:
         self.task, self.algorithm, self.seed, self.minimum = task, algorithm, plain(seed), plain(minimum)
         self.engine, self.device, self.privacy, self.record_privacy = engine, device, privacy, record_privacy
+        self.aggregation, self.robust = aggregation, robust
         self.audit: Audit | None = None
         self.selection: Selection = Everyone() if selection is None else selection
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
@@ -89,13 +100,15 @@ class Federation:
             self.given, self.population = population, population.cast(task.dtype)
             first = self.population.examples(np.array([0]))
             self.task = task.settled(*first.of(0))
-        if privacy is None:
-            layout = LocalTraining.report_layout(self.task, algorithm, loss=record_privacy is None)
-            self.chain = Chain.of(stages, layout)
-        else:
-            layout = LocalTraining.private_layout(self.task, algorithm, report_parts(privacy))
-            expected = self.selection.sampling(len(population)).size
-            self.chain = Chain.of((*stages, clip_of(privacy, layout.names, expected)), layout)
+        self.chain = self.chained(stages)
+
+    def chained(self, stages: Sequence[Stage]) -> Chain:
+        """The stages of this federation as it is set up, with its clip where it is private."""
+        if self.privacy is None:
+            layout = LocalTraining.report_layout(self.task, self.algorithm, loss=self.record_privacy is None)
+            return Chain.of(stages, layout, grid_of(self))
+        layout = LocalTraining.private_layout(self.task, self.algorithm, report_parts(self.privacy))
+        return Chain.of((*stages, clip_for(self, layout)), layout)
 
     def run(
         self,

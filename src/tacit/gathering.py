@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacit.errors import RoundFailed, StorageError, TacitWarning
+from tacit.aggregation.fixed_point import centred
+from tacit.errors import InsufficientSurvivors, RoundFailed, StorageError, TacitWarning
+from tacit.grouping import Grouping, grouping_of, merged
 from tacit.learning.layout import Parts
 from tacit.privacy.guard import Guard
 from tacit.privacy.record_guard import RecordGuard
+from tacit.securing import Session, Sums
 from tacit.selection.cohort import Cohort
 from tacit.server import Public
-from tacit.venue.block import cut
+from tacit.venue.block import Block, cut
 from tacit.venue.fold import Total
 from tacit.venue.memory import ClientMemory
 from tacit.venue.venue import Venue
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from tacit.federation import Federation
 
 Int = NDArray[np.int64]
+
+_EMPTY: Int = np.empty(0, np.int64)
 
 
 class Watch:
@@ -58,6 +64,7 @@ class Gathering:
         guard: of the clients' privacy; None where the run has no user-level privacy.
         records: of their records' privacy, or None.
         public: what everybody knows of a private cohort, or None.
+        securing: the secure aggregation, or None where the server adds reports itself.
         load: (N,) how many examples each client reads in a round.
         report_bytes: of one report.
         block: most clients in a block, or None.
@@ -69,6 +76,7 @@ class Gathering:
     guard: Guard | None
     records: RecordGuard | None
     public: Public | None
+    securing: Sums | None
     load: NDArray[Any]
     report_bytes: int
     block: int | None
@@ -111,11 +119,21 @@ class Gathering:
         self._require_some(total, cohort, round)
         remembering = total.counted if memory.size else nobody
         who, what = torch.from_numpy(remembering), memory.staged(remembering)
-        noised = guard.release(round, total.total, entry, who, what, torch.from_numpy(cohort.clients))
+        sent = cohort.clients if total.sent is None else total.sent
+        summed = total.total if guard.plan.shares is None else self._with_shares(guard, round, total.total, len(sent))
+        noised = guard.release(round, summed, entry, who, what, torch.from_numpy(sent))
         if self.records is not None:
             self.records.commit(noised)
         watch.lap("noise")
         return replace(total, total=noised), self.public.counted
+
+    def _with_shares(self, guard: Guard, round: int, total: Tensor, clients: int) -> Tensor:
+        """The sum with the noise that its clients added under their masks; the whole protocol has seen to it."""
+        assert self.securing is not None
+        if self.securing.whole:
+            return total
+        noise = torch.from_numpy(guard.noising.share(round, clients, total.numel()))
+        return centred(total + noise, self.securing.bits)
 
     def _of_records(self, records: RecordGuard, down: Tensor, round: int, watch: Watch) -> tuple[Total, float]:
         """The same where the noise is in the clients' local steps, and nothing is added to the sum."""
@@ -131,18 +149,74 @@ class Gathering:
         records.release(round, total.total, tensors | {"memory": self.memory.staged(remembering)})
         return total, len(cohort.clients)
 
+    @cached_property
+    def grouping(self) -> Grouping | None:
+        """How cohorts are split for a robust rule, or None."""
+        return grouping_of(self.federation)
+
     def _sum(self, down: Tensor, round: int, seed: int, watch: Watch) -> tuple[Cohort, Total]:
-        federation = self.federation
+        federation, grouping = self.federation, self.grouping
         cohort = federation.selection.draw(len(federation.population), seed, round)
         if self.guard is not None:
             self.guard.require_declared(cohort)
         if self.records is not None:
             self.records.reserve(round, cohort.clients)
-        blocks = cut(cohort.clients, self.load[cohort.clients], self.report_bytes, cohort.budget, self.block)
+        groups = [cohort.clients] if grouping is None else grouping.split(cohort.clients, round)
+        groups.sort(key=lambda clients: -int(self.load[clients].sum()))
+        sessions = self._sessions(round, groups, down)
+        asked = groups if sessions is None else [_EMPTY if one is None else one.asked for one in sessions]
+        blocks = [self._blocks(cohort, clients) for clients in asked]
         watch.lap("select")
-        total = self.venue.sum(blocks, down, round)
+        totals = self.venue.sums(blocks, down, round)
         watch.lap("train")
-        return cohort, total
+        if sessions is not None:
+            lost = [len(group) - len(clients) for group, clients in zip(groups, asked, strict=True)]
+            totals = [replace(total, lost=count) for total, count in zip(totals, lost, strict=True)]
+            if self.guard is None:
+                self._require_enough(merged(totals, down[:0]), cohort, round, silent=True)
+            totals = [self._closed(session, total, round) for session, total in zip(sessions, totals, strict=True)]
+            watch.lap("secure")
+        return cohort, totals[0] if grouping is None else grouping.combine(totals, round)
+
+    def _blocks(self, cohort: Cohort, clients: Int) -> list[Block]:
+        """Of these clients of a cohort."""
+        budget = None if cohort.budget is None else cohort.budget[np.isin(cohort.clients, clients)]
+        return cut(clients, self.load[clients], self.report_bytes, budget, self.block)
+
+    def _sessions(self, round: int, groups: list[Int], down: Tensor) -> list[Session | None] | None:
+        """One for every group, where sums are secure; None for a group that is lost."""
+        if self.securing is None:
+            return None
+        share = None if self.guard is None else self.guard.noising.share_of(round, self.securing.length)
+        found: list[Session | None] = [None] * len(groups)
+        for k, clients in enumerate(groups):
+            try:
+                found[k] = self.securing.session(round, clients, down, k, share)
+            except InsufficientSurvivors as error:
+                self._lose_group(error, round)
+        return found
+
+    def _lose_group(self, error: InsufficientSurvivors, round: int) -> None:
+        """A group of which too few clients are left is one row less for a robust rule; without one, the round fails."""
+        error.args = (f"round {round + 1}: {error}",)
+        if self.grouping is None:
+            raise error
+        warnings.warn(f"a group was left out of {error}", TacitWarning, stacklevel=2)
+
+    def _closed(self, session: Session | None, total: Total, round: int) -> Total:
+        """The total of a session that hears nothing from the clients that were set aside; empty where it fails.
+
+        In a private run these send zeros, so that nobody learns who they are.
+        """
+        if session is None:
+            return total
+        without = {one.client for one in total.set_aside} if self.guard is None else set()
+        failed = np.array([c for c in session.asked if self.federation.population.ids[c] in without], np.int64)
+        try:
+            return replace(session.close(total, failed), sent=np.setdiff1d(session.asked, failed))
+        except InsufficientSurvivors as error:
+            self._lose_group(error, round)
+        return replace(total, counted=_EMPTY, lost=total.lost + len(session.asked))
 
     def _remember(self, found: Parts, round: int) -> None:
         """Lets clients remember what they did before the run was cut off."""
@@ -160,12 +234,12 @@ class Gathering:
                 "data: train without privacy, on data that may be looked at, to see it"
             )
 
-    def _require_enough(self, total: Total, cohort: Cohort, round: int) -> None:
-        """Names the clients set aside in a warning; fails the round when too few are left."""
+    def _require_enough(self, total: Total, cohort: Cohort, round: int, *, silent: bool = False) -> None:
+        """Names the clients set aside in a warning, unless `silent`; fails the round when too few are left."""
         causes = "; ".join(f"{a.client!r}: {a.reason}" for a in total.set_aside[:5])
         if self.records is not None:
             causes = "the reasons are hidden, they may hold the records"
-        if total.set_aside:
+        if total.set_aside and not silent:
             text = f"round {round + 1}: {len(total.set_aside)} reports were set aside and not counted: {causes}"
             warnings.warn(text, TacitWarning, stacklevel=2)
         minimum = self.federation.minimum

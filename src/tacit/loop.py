@@ -25,8 +25,8 @@ from tacit.population.population import Population
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
-from tacit.privacy.plan import measured_parts, released_columns
 from tacit.privacy.record_guard import RecordGuard, is_record_state, record_guard_of
+from tacit.privacy.releases import measured_parts, released_columns
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
 from tacit.record.checkpoint import Checkpoint
@@ -34,6 +34,8 @@ from tacit.record.identity import differences, identity
 from tacit.record.run import Run
 from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
+from tacit.rows import Row, public_row, row_of
+from tacit.securing import most_together, securing_of
 from tacit.server import Public, Server
 from tacit.venue.fold import Total
 from tacit.venue.local_training import LocalTraining
@@ -45,7 +47,6 @@ from tacit.venue.venue import Venue
 if TYPE_CHECKING:
     from tacit.federation import Federation
 
-Row = dict[str, Any]
 UNSAID = "the checkpoint does not say what its run has spent: go on from an earlier one"
 
 
@@ -70,6 +71,7 @@ class Loop:
             self.public = Public(weight=expected, counted=expected)
         self.guard: Guard | None = None
         self.records: RecordGuard | None = None
+        self.securing = securing_of(federation)
         self.server = Server(federation.task, federation.algorithm, federation.chain, clients, self.public)
         self.rows: list[Row] = []
         self.load = _examples_read(federation.algorithm, federation.population)
@@ -90,6 +92,8 @@ class Loop:
         if self.guard is not None:
             self.guard.bounds = self._bounds
         self.records = record_guard_of(self.federation, self.rounds, folder, self.saved_records)
+        if self.guard is not None and self.records is not None:
+            self.guard.partner, self.records.partner = self.records.run, self.guard.run
         choice = self._choose(engine)
         self.block = choice.block
         venue = self._open(choice)
@@ -124,7 +128,8 @@ class Loop:
 
     def _gathering(self, venue: Venue) -> Gathering:
         memory, guards, load = self.server.memory, (self.guard, self.records), self.load
-        return Gathering(self.federation, venue, memory, *guards, self.public, load, self.report_bytes, self.block)
+        public, securing = self.public, self.securing
+        return Gathering(self.federation, venue, memory, *guards, public, securing, load, self.report_bytes, self.block)
 
     def _promised(self) -> Row:
         """What the guards say at the end, while the ledger is open."""
@@ -183,13 +188,12 @@ class Loop:
             watch.lap("aggregate")
         measured = self._evaluate(round)
         watch.lap("evaluate")
-        row = self._row(round, total, mean) if self.public is None else self._public_row(round, mean)
-        row |= {"update_norm": moved, **measured}
-        row |= {"bytes_down": int(down.nbytes * asked), "bytes_up": int(self.report_bytes * row["clients"])}
+        said = self._row(round, total, mean) | {"update_norm": moved, **measured}
+        said |= {"bytes_down": int(down.nbytes * asked), "bytes_up": int(self._bytes_up * said["clients"])}
         times = watch.seconds() | {"worker_seconds": total.seconds}
         self.elapsed.update(times)
         # How long a round took tells how many took part, and how many examples they have.
-        self.rows.append(row | (times if self.public is None else dict.fromkeys(times)))
+        self.rows.append(said | (times if self.public is None else dict.fromkeys(times)))
         self.best.look(self._regular, server.state["x"], server.buffers)
         return self.rows[-1]
 
@@ -222,31 +226,12 @@ class Loop:
         return moved
 
     def _row(self, round: int, total: Total, mean: Parts) -> Row:
-        epsilon = {} if self.records is None else {"epsilon": self.records.epsilon()}
-        return epsilon | {
-            "round": round + 1,
-            "loss": float(mean["loss"]) if "loss" in mean else None,
-            "clients": len(total.counted),
-            "examples": int(float(mean["examples"] * mean["weight"]) + 0.5),
-            "set_aside": len(total.set_aside),
-            "set_aside_reasons": "" if self.records is not None else _reasons(total),
-        }
-
-    def _public_row(self, round: int, mean: Parts) -> Row:
-        """The record of a private round: what was released, and public numbers; everything else stays hidden."""
-        assert self.public is not None and self.guard is not None
-        level = self.guard.plan.level
-        return {
-            "round": round + 1,
-            "loss": float(mean["loss"]) if "loss" in mean else None,
-            "clients": self.public.counted,
-            "examples": None,
-            "set_aside": None,
-            "set_aside_reasons": "",
-            "epsilon": self.guard.so_far(round + 1),
-            **{f"cohort_{name}": float(mean[part]) for part, name in measured_parts(level).items()},
-            "clip": self._bounds()[0].norm,
-        }
+        if self.guard is None:
+            epsilon = None if self.records is None else self.records.epsilon()
+            return row_of(round, total, mean, epsilon, self.securing is not None)
+        assert self.public is not None
+        level, epsilon = self.guard.plan.level, self.guard.so_far(round + 1)
+        return public_row(round, mean, self.public.counted, epsilon, self._bounds()[0].norm, measured_parts(level))
 
     def _evaluate(self, round: int) -> Row:
         """The test measures of this round; None for each where it is not this round's turn."""
@@ -276,8 +261,8 @@ class Loop:
         """Climbs the engine ladder, with a few clients as a sample where there is an engine to verify."""
         federation, algorithm = self.federation, self.federation.algorithm
         task, population, device = federation.task, federation.population, federation.device
-        plain = engine == "eager"
-        examples = population.examples(np.array([0])) if plain else sample(task, algorithm, population)
+        plain, private = engine == "eager", federation.privacy is not None or federation.record_privacy is not None
+        examples = population.examples(np.array([0])) if plain else sample(task, algorithm, population, private)
         return choose(
             task,
             algorithm.solver,
@@ -306,9 +291,12 @@ class Loop:
             None if federation.audit is None else federation.audit.plant,
             None if self.records is None else self.records.records(federation.algorithm.solver),
             self._chance,
+            None if federation.aggregation is None else federation.aggregation.most_examples,
+            self.securing if self.securing is not None and self.securing.whole else None,
             measured_parts(federation.privacy),
         )
-        workers = 1 if choice.alone else min(federation.workers, len(federation.population))
+        alone = choice.alone or work.uplink is not None
+        workers = 1 if alone else min(federation.workers, len(federation.population))
         if choice.threads or choice.block is not None or workers == 1 or not available():
             return Threads(work, workers if choice.threads else 1)
         return Processes(work, workers)
@@ -328,6 +316,8 @@ class Loop:
             "algorithm": repr(federation.algorithm),
             "selection": repr(federation.selection),
             "stages": repr(federation.chain.stages),
+            "aggregation": None if self.securing is None else self.securing.facts(most_together(federation)),
+            "robust": None if federation.robust is None else repr(federation.robust),
             "parameters": federation.task.d,
             "population": None if private else federation.population.roster(),
             "engine": choice.name,
@@ -337,13 +327,20 @@ class Loop:
             "venue": venue.name,
             "workers": venue.workers,
             "clients": len(self.federation.population),
-            "bytes_up_per_client": self.report_bytes,
+            "bytes_up_per_client": self._bytes_up,
             "bytes_down_per_client": layout.size * self.federation.task.dtype.itemsize,
             "dtype": str(self.federation.task.dtype).removeprefix("torch."),
             "torch": torch.__version__,
             "privacy": None if self.guard is None else self.guard.statement(self.rounds, final=False),
             "record_privacy": None if self.records is None else self.records.statement(self.rounds, final=False),
         }
+
+    @cached_property
+    def _bytes_up(self) -> int:
+        """What one client sends in a round."""
+        if self.securing is None:
+            return self.report_bytes
+        return sum(self.securing.facts(most_together(self.federation))["bytes_up"].values())
 
     @cached_property
     def _identity(self) -> Row:
@@ -356,7 +353,9 @@ class Loop:
             selection=federation.selection,
             stages=federation.chain.stages,
             privacy=federation.privacy,
+            aggregation=federation.aggregation,
             **({} if federation.record_privacy is None else {"record_privacy": federation.record_privacy}),
+            **({} if federation.robust is None else {"robust": federation.robust}),
         )
 
     def restore(self, saved: Checkpoint) -> str:
@@ -381,10 +380,6 @@ class Loop:
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))
         return str(saved.state["engine"])
-
-
-def _reasons(total: Total) -> str:
-    return "; ".join(f"{a.client}: {a.reason}" for a in total.set_aside)
 
 
 def _examples_read(algorithm: Algorithm, population: Population) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tacit.aggregation.homomorphic import problems_of as problems_of_sum
+from tacit.aggregation.robust import problems_of as problems_of_rule
+from tacit.aggregation.secure_sum import SecureSum
 from tacit.algorithms.base import Algorithm
 from tacit.checks import PATH, count, is_number, is_path, is_whole, offers
-from tacit.errors import DataError, PrivacyError, Problems, SamplerMismatch, TacitError, UsageError
+from tacit.errors import DataError, IncompatibleOptions, PrivacyError, Problems, SamplerMismatch, TacitError, UsageError
+from tacit.grouping import clashes
 from tacit.learning.labels import strange_labels
 from tacit.learning.ladder import ENGINES
 from tacit.learning.solver import problems_of
@@ -22,7 +26,7 @@ from tacit.learning.task import Task
 from tacit.population.population import Population, some
 from tacit.privacy.plan import refusals
 from tacit.privacy.record_level import RecordLevel
-from tacit.privacy.user_level import UserLevel
+from tacit.privacy.user_level import SKELLAM, UserLevel
 from tacit.record import checkpoint as checkpoints
 
 if TYPE_CHECKING:
@@ -60,6 +64,13 @@ def check(federation: Federation, population: Population, stages: Sequence[Stage
     learnable = settings.check(isinstance(task, Task), f"task is a {type(task).__name__}: give a tacit.Task")
     solvable = _check_method(federation.algorithm, settings)
     settings.extend(_choices(federation, len(population) if reachable else None))
+    if federation.aggregation is not None:
+        sampled = reachable and offers(federation.selection, "sampling") and not settings.found
+        sampled = sampled and federation.robust is None
+        sampling = federation.selection.sampling(len(population)) if sampled else None
+        settings.extend(problems_of_sum(federation.aggregation, sampling))
+    if federation.robust is not None:
+        settings.extend(problems_of_rule(federation.robust))
     parts_in("stages", stages, STAGE, "[tacit.NormBound(1.0)]", settings)
     data = Problems("the data cannot be learned from", DataError)
     if reachable:
@@ -73,10 +84,22 @@ def check(federation: Federation, population: Population, stages: Sequence[Stage
         settings.extend(data.found)
         settings.raise_if_any()
     data.raise_if_any()
+    if federation.robust is not None:
+        _check_robust(federation, len(population), stages)
     if federation.privacy is not None:
         _check_privacy(federation, len(population), stages)
     if federation.record_privacy is not None:
         _check_records(federation, population)
+
+
+def _check_robust(federation: Federation, clients: int, stages: Sequence[Stage]) -> None:
+    """Raises what does not go together with the robust rule."""
+    with Problems(f"{type(federation.robust).__name__} cannot stand here", IncompatibleOptions) as problems:
+        if problems.check(
+            offers(federation.selection, "sampling"),
+            f"{federation.selection!r} does not say how it draws: give it sampling(clients)",
+        ):
+            problems.extend(clashes(federation, stages, federation.selection.sampling(clients)))
 
 
 def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]) -> None:
@@ -88,6 +111,10 @@ def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]
         raise UsageError(f"privacy is {level!r}: give tacit.UserLevel(epsilon=4.0, clip=1.0), say")
     with torch.random.fork_rng(devices=()):
         found = list(refusals(level, federation.task, federation.algorithm, stages, clients))
+    if level.mechanism == SKELLAM and not isinstance(federation.aggregation, SecureSum):
+        found.append(
+            PrivacyError("mechanism 'skellam' is noise under the masks of a secure sum: give aggregation=SecureSum()")
+        )
     if not offers(federation.selection, "sampling"):
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
     else:
@@ -113,7 +140,10 @@ def _check_records(federation: Federation, population: Population) -> None:
     first = population.cast(federation.task.dtype).examples(np.array([0]))
     with torch.random.fork_rng(devices=()):
         task = federation.task.settled(*first.of(0))
-    found = [*level.problems(int(population.sizes.min())), *level.clashes(task, federation.algorithm)]
+    found = [
+        *level.problems(int(population.sizes.min())),
+        *level.clashes(task, federation.algorithm, federation.privacy),
+    ]
     if not offers(federation.selection, "sampling"):
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
     if federation.device != "cpu":

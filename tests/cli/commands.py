@@ -12,7 +12,7 @@ import pytest
 from tacit.cli.main import main
 
 PHONES = ["data.phones=14", "data.apps=14", "data.days=6", "data.most_events=30"]
-SMALL = ["model.hidden=8", "solver.lr=0.3", "run.checkpoint_every=1"]
+SMALL = ["model.hidden=8", "solver.lr=0.3", "run.checkpoint_every=1", "aggregation=none"]
 
 
 def settings(entries: list[str]) -> list[str]:

@@ -10,14 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import tacit as framework
 from tacit.cli import privacy
 from tacit.privacy.accountant import most
 from tacit.privacy.event import FixedSize, Gaussian, LocalSteps, PoissonSampled, Truncated, charges
 from tacit.privacy.ledger import Ledger
 from tacit.privacy.plan import PrivacyPlan
+from tacit.privacy.settings import LOUDEST
 from tacit.privacy.statement import statement
-from tacit.privacy.user_level import LOUDEST, UserLevel
+from tacit.privacy.user_level import UserLevel
 from tacit.record.result import DataFacts, Result
 from tacit.selection.cohort import Poisson
 from tests.cli.commands import Tacit
@@ -315,6 +318,26 @@ def test_the_ledger_is_listed_with_what_was_spent(tacit: Tacit, place: Path) -> 
     assert "every entry is as it was written" in shown.out
     assert f"{second['epsilon']:.4g}   1e-05" in shown.out
     assert "--delta says it" in shown.err
+
+
+def test_the_accounts_of_a_run_s_clients_are_one_line_of_the_ledger(tacit: Tacit, place: Path) -> None:
+    people = {f"h{k}": (torch.randn(n, 3), torch.arange(n) % 2) for k, n in enumerate((20, 40, 60))}
+    torch.manual_seed(0)
+    task = framework.Task(torch.nn.Linear(3, 2), torch.nn.functional.cross_entropy)
+    solver = framework.SGD(0.1, batch_size=10, steps=2)
+    level = framework.RecordLevel(epsilon=4.0, clip=0.5)
+    population = framework.Population.from_arrays(people)
+    population.known_as = "three hospitals"
+    federation = framework.Federation(task, population, framework.FedAvg(solver), record_privacy=level, workers=1)
+    told = federation.run(2, progress=False).facts["record_privacy"]
+    accounts = tacit("privacy", "ledger", "--json").json["accounts"]
+    assert [account["client_of"] for account in accounts] == ["three hospitals"] * 3
+    assert [account["delta"] for account in accounts] == pytest.approx([group["delta"] for group in told["groups"]])
+    assert {account["delta_by"] for account in accounts} == {"claim"}
+    shown = tacit("privacy", "ledger").out
+    assert shown.count("three hospitals, 3 clients") == 1
+    assert f"{max(account['epsilon'] for account in accounts):.4g}" in shown
+    assert len([line for line in shown.splitlines() if " record " in line]) == 1
 
 
 def test_small_cohorts_and_one_record_s_steps_have_an_epsilon_in_the_ledger(tacit: Tacit, place: Path) -> None:

@@ -50,7 +50,8 @@ def test_data_that_were_changed_since_are_refused(tacit: Tacit, tmp_path: Path) 
     lines += [f"{n % 5}\t1\t{1_700_000_000 + 700 * n}\tapp{(n * n) % 7}\tOpened" for n in range(150)]
     table = tmp_path / "log.tsv"
     table.write_text("\n".join(lines))
-    words = ["--set", "model.hidden=4", "--engine", "eager", "--no-compare", "--rounds", "1", "--out", tmp_path / "run"]
+    words = ["--set", "model.hidden=4", "--set", "aggregation=none"]
+    words += ["--engine", "eager", "--no-compare", "--rounds", "1", "--out", tmp_path / "run"]
     assert tacit("run", "app-recommendation", "--data", table, *words).code == 0
     (tmp_path / "run" / "result.json").unlink()
     table.write_text("\n".join(lines[:-1]))

@@ -116,7 +116,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 COLUMNS = ["--user", "who", "--item", "what", "--time", "when", "--workers", "1", "--set", "model.hidden=8"]
-ON_TABLE = [*COLUMNS, "--rounds", "2", "--seeds", "2", "--epsilons", "1,2"]
+ON_TABLE = ["--set", "aggregation=none", *COLUMNS, "--rounds", "2", "--seeds", "2", "--epsilons", "1,2"]
 
 
 def test_on_people_s_data_a_sweep_says_what_all_its_runs_have_cost(tacit: Tacit, tmp_path: Path, table: Path) -> None:

@@ -409,3 +409,9 @@ def test_what_keeps_a_plan_from_being_private_is_said_with_everything_else() -> 
     assert "weights is 'examples'" in said
     assert "did you mean 'delta'?" in said
     assert "rounds is 0" in said
+
+
+@pytest.mark.parametrize("name", ["rounds", "seed"])
+def test_what_stands_above_all_tables_is_shown_its_place(name: str) -> None:
+    (said,) = problems(START, f"run.{name}=5")
+    assert f"as {name} = ..., or --{name} on the command line" in said

@@ -27,6 +27,7 @@ from tacit.privacy.lower_bounds import (
     worst_round,
 )
 from tacit.privacy.planted import FAR, Canaries
+from tacit.privacy.shares import Shares
 from tacit.privacy.twin import Joined, joined
 
 DELTA = 1e-5
@@ -318,6 +319,17 @@ def test_methods_are_audited_each_with_all_that_it_sends(algorithm):
         assert found < true
     else:
         assert found == pytest.approx(true, abs=0.4), "four standard errors"
+
+
+@pytest.mark.parametrize("heard", [1.0, 0.25])
+def test_noise_under_masks_is_audited_and_less_of_it_than_is_claimed_is_heard(heard, monkeypatch):
+    """Clients that add a sixteenth of the variance leave four times the distance."""
+    monkeypatch.setattr(Shares, "variance", lambda self, noise: (heard * noise * self.l2) ** 2 / self.honest)
+    how = tacit.SecureSum(minimum=15, dropout=0.2, lost=0.02)
+    result = audit(federation(privacy={"mechanism": "skellam"}, aggregation=how), 8, canaries=500)
+    fit = result.evidence[1]
+    assert fit.detail["mu"] == pytest.approx(math.sqrt(8) / 2 / heard, abs=0.4 / heard), "four standard errors"
+    assert (fit.lower > fit.claim) == (heard < 1)
 
 
 # What is told.

@@ -181,3 +181,16 @@ def test_the_statement_says_that_nobody_is_trusted(language):
     told = federation(tacit.LocalLevel(epsilon=2.0, clip=0.5)).run(1).facts["privacy"]["text"][language]
     assert {"en": "before it sends it", "zh": "在发送之前自己加上"}[language] in told
     assert {"en": "It is to add the noise", "zh": "服务器应当照实加噪声"}[language] not in told
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "said"), [("gaussian", ("Euclidean norm", "standard deviation")), ("laplace", ("1-norm", "scale"))]
+)
+def test_the_statement_says_in_which_norm_reports_are_cut_and_what_the_noise_is(mechanism, said):
+    told = (
+        federation(tacit.LocalLevel(epsilon=2.0, clip=0.5, mechanism=mechanism)).run(1).facts["privacy"]["text"]["en"]
+    )
+    assert f"cuts its report to a {said[0]} of 0.5" in told
+    assert f"whose {said[1]} is" in told
+    assert "the probability of whatever the participant sends, in all rounds," in told
+    assert ("Gaussian" in told) is (mechanism == "gaussian")

@@ -6,27 +6,36 @@ import copy
 
 import pytest
 
-from tacit.errors import DamagedFile, UsageError
+from tacit.errors import DamagedFile, PrivacyError, UsageError
 from tacit.privacy.event import PoissonSampled
 from tacit.privacy.plan import PrivacyPlan
 from tacit.privacy.saying import LANGUAGES
+from tacit.privacy.shares import Shares
 from tacit.privacy.statement import statement
 from tacit.privacy.user_level import UserLevel
 from tacit.privacy.wording import FIELDS, no_privacy, text
 from tacit.selection.cohort import Everyone, Poisson, Separated, Uniform
 
+
+def is_said(name, *_):
+    """Whether a statement of shared noise has words for a field: some belong to other noise."""
+    others = ("bands", "releases", "epsilon_against_server", "epsilon_pld")
+    return name not in others and SHARED[name] is not None
+
+
 EARLIER = ((PoissonSampled(2.0, 0.1), 7),)
 
 
-def made(selection=None, *, secure=True, exempt=False, before=EARLIER, **settings):
+def made(selection=None, *, secure=True, exempt=False, before=EARLIER, shares=None, **settings):
     given = {"epsilon": 3.0, "clip": 0.7, "clip_quantile": 0.4}
     given |= {"loss_bound": 2.0, "most_examples": 9, "population_budget": 11.0}
     level = UserLevel(**given | settings)
-    plan = PrivacyPlan.of(level, (selection or Poisson(40)).sampling(400), 12)
-    return statement(plan, 10, 1, before, exempt, secure, interval=1e-3)
+    plan = PrivacyPlan.of(level, (selection or Poisson(40)).sampling(400), 12, 21, shares)
+    return statement(plan, 10, 1, before, exempt, secure, interval=1e-3, others=2)
 
 
 FULL = made()
+SHARED = made(mechanism="skellam", clip_quantile=None, loss_bound=None, shares=Shares(2.0**17, 2.0**22, 13, 80, 32))
 
 
 def places(value, path=()):
@@ -39,9 +48,9 @@ def places(value, path=()):
         yield from places(entry, (*path, name))
 
 
-def changed(path):
+def changed(path, statement=FULL):
     """The statement with another value in one place."""
-    other = copy.deepcopy(FULL)
+    other = copy.deepcopy(statement)
     holder = other
     for name in path[:-1]:
         holder = holder[name]
@@ -66,9 +75,17 @@ def test_turns_and_correlated_noise_are_said(language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("path", list(places(FULL)), ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize(
+    "path", [path for path in places(FULL) if path != ("honest",)], ids=lambda path: ".".join(map(str, path))
+)
 def test_a_statement_that_differs_in_one_value_is_said_otherwise(path, language):
     assert text(changed(path), language) != text(FULL, language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("path", [p for p in places(SHARED) if is_said(*p)], ids=lambda path: ".".join(map(str, path)))
+def test_a_statement_of_shared_noise_that_differs_in_one_value_is_said_otherwise(path, language):
+    assert text(changed(path, SHARED), language) != text(SHARED, language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -112,6 +129,30 @@ def test_noise_that_can_be_foreseen_is_called_no_privacy():
     assert "except with probability" not in text(told)
 
 
+def test_where_there_is_no_epsilon_there_is_no_factor_either():
+    told = made(noise_multiplier=1e-4, epsilon=None, clip_quantile=None)
+    assert (told["epsilon"], told["factor"]) == (None, None)
+    assert "no factor" not in text(told)
+    assert made(noise_multiplier=0.03, epsilon=None, clip_quantile=None)["factor"] is None, "no number holds it"
+
+
+def test_an_epsilon_for_which_no_noise_is_found_is_told_with_one_that_can_be_used():
+    def planned(epsilon):
+        return PrivacyPlan.of(UserLevel(epsilon=epsilon, clip=0.1), Poisson(60).sampling(200), 3)
+
+    with pytest.raises(PrivacyError, match=r"epsilon is 10000.*give at most") as refused:
+        planned(1e4)
+    usable = float(str(refused.value).partition("at most ")[2].partition(",")[0])
+    assert planned(usable).most(3) <= usable
+
+
+def test_what_the_second_accountant_does_not_know_is_no_lack_of_a_bound():
+    told = made(adjacency="replace-one", before=())
+    assert (told["epsilon_rdp"], told["epsilon_pld"] is None) == (None, False)
+    assert "by Renyi divergences not known" in text(told)
+    assert "按 Rényi 散度为 未知" in text(told, "zh")
+
+
 def test_synthetic_data_are_said_to_be_exempt():
     assert "no ledger is kept" in text(made(exempt=True))
     assert "no ledger is kept" not in text(FULL)
@@ -120,7 +161,7 @@ def test_synthetic_data_are_said_to_be_exempt():
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_not_covered_is_said_of_every_run(language):
     title = {"en": "What is not covered", "zh": "不包括什么"}[language]
-    assert len(text(FULL, language).split(title)[1].strip().splitlines()) == 10
+    assert len(text(FULL, language).split(title)[1].strip().splitlines()) == 11
 
 
 def test_a_damaged_statement_is_refused_with_everything_that_is_wrong():

@@ -7,6 +7,7 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 import tacit
@@ -122,3 +123,47 @@ def test_a_promise_for_records_stands_beside_that_for_clients_or_alone(tmp_path:
     found = sentences(write(both, tmp_path / "report.html").read_text())
     for claim in (both.facts["privacy"], both.facts["record_privacy"]):
         assert set(points_of(claim, "en")) <= set(found)
+
+
+LEVELS = {
+    "privacy": tacit.UserLevel(epsilon=4.0, clip=0.5),
+    "record_privacy": tacit.RecordLevel(epsilon=4.0, clip=0.5),
+}
+
+
+@pytest.mark.parametrize("level", [None, *LEVELS])
+def test_the_run_s_own_row_stands_out(level: str | None, tmp_path: Path) -> None:
+    made = run() if level is None else private_run(**{level: LEVELS[level]})
+    rows = {"federated": {"accuracy": 0.5}, "federated_private": {"accuracy": 0.25}}
+    page = write(made, tmp_path / "report.html", comparisons=[Comparison("on all", rows)]).read_text()
+    own = "federated" if level is None else "federated private"
+    assert re.findall(r'<tr class="mine"><td>(.*?)</td>', page) == [own]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_loss_that_is_hidden_is_said_to_be(level: str, tmp_path: Path) -> None:
+    page = write(private_run(**{level: LEVELS[level]}), tmp_path / "report.html").read_text()
+    assert "<b>hidden</b><span>training loss</span>" in page
+
+
+def words_of(plot: str | None) -> list[str]:
+    """The texts of a plot; matplotlib draws them as outlines and keeps each in a comment."""
+    return [unescape(said) for said in re.findall(r"<!-- (.*?) -->", plot or "")]
+
+
+def test_rounds_are_whole_numbers_and_a_legend_names_what_there_is() -> None:
+    history = run().history
+    drawn = [plots.loss_curves(history), plots.participation(history), plots.phases(history)]
+    for said in map(words_of, drawn):
+        ticks = said[: said.index("round")]
+        assert [tick for tick in ticks if "." in tick] == []
+        assert {"1", "2"} <= set(ticks)
+    assert "set aside" not in words_of(drawn[1])
+    assert "set aside" in words_of(plots.participation(history.assign(set_aside=[0, 1])))
+
+
+def test_the_plot_of_epsilon_says_whose_it_is() -> None:
+    history = run().history.assign(epsilon=[1.0, 2.0])
+    assert "spent, at delta 0.001" in words_of(plots.privacy_spent(history, {"unit": "user", "delta": 1e-3}))
+    records = words_of(plots.privacy_spent(history, {"unit": "record", "delta": 1e-3}))
+    assert "spent by the client with the most, at delta 0.001 at most" in records

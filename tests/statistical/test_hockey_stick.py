@@ -27,6 +27,7 @@ from tacit.privacy.accountant import pld_epsilon
 from tacit.privacy.clip import clip_of
 from tacit.privacy.event import Gaussian, PoissonSampled, charges
 from tacit.privacy.guard import Guard
+from tacit.privacy.noising import Noising
 from tacit.privacy.plan import PrivacyPlan
 from tacit.secret_draws import SecretDraws, key_of
 
@@ -80,7 +81,7 @@ def sums(rows, selection, level, world, factor=1.0, count=DRAWS):
     whole = clip.encode(reports, clip.bind(Layout.of(update=(SIZE,))), {}).long()
     wide.bind(Layout.of(update=(SIZE * SIDES,)))
     guard = Guard(PrivacyPlan.of(level, selection.sampling(len(rows)), 1), wide, None, None)
-    guard.source = Keyed(world, factor)
+    guard.noising = Noising(guard.plan, Keyed(world, factor))
     nobody, released = torch.empty(0, dtype=torch.int64), []
     for round in range(count // SIDES):
         cohorts = [selection.draw(len(rows), world, SIDES * round + side).clients for side in range(SIDES)]

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.venue.fold import Fold
+from tacit.venue.fold import Fold, Folds
 from tacit.venue.work import BlockSum, SetAside
 
 
@@ -67,3 +67,28 @@ def test_few_sums_wait_even_if_the_first_block_comes_last(count):
     assert most <= 2 * count.bit_length()
     assert free == count - count.bit_count()
     assert len(fold.result().counted) == 2 * count
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_groups_are_folded_each_by_itself_whatever_the_order_of_arrival(counts, chance):
+    blocks = blocks_of(sum(counts))
+    mine, order = Folds(counts, 4), list(range(len(blocks)))
+    chance.shuffle(order)
+    for k in order:
+        mine.add(k, blocks_of(len(blocks))[k])
+    totals, first = mine.results(), 0
+    for count, total in zip(counts, totals, strict=True):
+        alone = Fold(4)
+        for k in range(count):
+            alone.add(k, blocks[first + k])
+        assert torch.equal(total.total, alone.result().total)
+        assert total.counted.tolist() == list(range(2 * first, 2 * (first + count)))
+        first += count
+
+
+def test_the_memory_of_a_group_that_is_complete_is_given_back():
+    blocks = blocks_of(5)
+    given, folds = {b.total.data_ptr() for b in blocks}, Folds([3, 2], 4)
+    free = [t.data_ptr() for k in (3, 0, 4, 2, 1) for t in folds.add(k, blocks[k])]
+    assert sorted(free) == sorted(given)
+    assert not given & {total.total.data_ptr() for total in folds.results()}

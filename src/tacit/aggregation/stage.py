@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from tacit.aggregation.fixed_point import FixedPoint
 from tacit.errors import IncompatibleOptions
 from tacit.learning.layout import Layout, Parts
 
@@ -57,15 +58,17 @@ class Chain:
 
     Attributes:
         stages: outermost (nearest the client's update) first.
-        layouts: what each stage takes; the last entry is what is summed.
+        layouts: what each stage takes; the last entry is what comes out of the last.
+        grid: on which real numbers are summed as whole ones; None sums them as they are.
     """
 
     stages: tuple[Stage, ...]
     layouts: tuple[Layout, ...]
+    grid: FixedPoint | None = None
 
     @classmethod
-    def of(cls, stages: Sequence[Stage], layout: Layout) -> Chain:
-        """Binds `stages` to `layout`.
+    def of(cls, stages: Sequence[Stage], layout: Layout, grid: FixedPoint | None = None) -> Chain:
+        """Binds `stages` to `layout`, and to the grid what comes out of them where it is real.
 
         Raises:
             IncompatibleOptions: a stage does not take what the one before it gives, or is not additive.
@@ -83,17 +86,20 @@ class Chain:
                 )
             domain = stage.gives
             layouts.append(stage.bind(layouts[-1]))
-        return cls(tuple(stages), tuple(layouts))
+        grid = grid if domain == REAL else None
+        if grid is not None:
+            grid.bind(layouts[-1])
+        return cls(tuple(stages), tuple(layouts), grid)
 
     @property
     def layout(self) -> Layout:
         """Layout of what is summed."""
-        return self.layouts[-1]
+        return self.layouts[-1] if self.grid is None else self.grid.layout
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the sum: whole numbers are added as such."""
-        whole = bool(self.stages) and self.stages[-1].gives != REAL
+        whole = self.grid is not None or (bool(self.stages) and self.stages[-1].gives != REAL)
         return torch.int64 if whole else torch.float64
 
     @property
@@ -122,8 +128,12 @@ class Chain:
         return report
 
     def decode(self, total: Tensor, states: list[Parts]) -> tuple[Tensor, list[Parts]]:
-        """The total through every stage in reverse order, and their next states."""
+        """The total through every stage in reverse order, and their next states.
+
+        A total of real numbers, such as a robust rule makes of decoded ones, is on no grid.
+        """
         renewed = list(states)
+        total = total if self.grid is None or total.is_floating_point() else self.grid.decode(total)
         for i in reversed(range(len(self.stages))):
             total, renewed[i] = self.stages[i].decode(total, self.layouts[i], states[i])
         return total, renewed

@@ -91,14 +91,32 @@ def _comparison(
             cells = ("-" if scores.get(metric) is None else f"{scores[metric]:.3f}" for metric in metrics)
             lines.append([name.replace("_", " "), *cells, interval])
     print(f"\n{title}")
-    table(["", *metrics, f"{result.interval_metric} 95 %"], lines, bold=0)
+    own = "federated private" if result.privacy or result.record_privacy else "federated"
+    mine = next((place for place, line in enumerate(lines) if line[0] == own), 0)
+    table(["", *metrics, f"{result.interval_metric} 95 %"], lines, bold=mine)
+
+
+def _summed(result: Result) -> str:
+    how = result.secure_aggregation
+    if how is None:
+        return "the server sees every one (aggregation = none)"
+    if "who_can_decrypt" in how:
+        return f"summed by {how['protocol']}, at least {how['minimum']} together; {how['who_can_decrypt']}"
+    run = "the whole protocol" if how["protocol"] == "full" else "what the protocol computes, without its messages"
+    return (
+        f"summed by secure aggregation, at least {how['minimum']} together ({how['neighbours']} neighbours each, "
+        f"threshold {how['threshold']}); simulated: {run}"
+    )
 
 
 def _privacy(result: Result) -> str:
     told, records = result.privacy, result.record_privacy
     if records is not None:
         each = "can be foreseen" if records["epsilon"] is None else f"epsilon {records['epsilon']:.3g} at most"
-        alone = f"{each}, delta {records['delta']:.2g}, for every record of a client, against everybody else"
+        alone = f"{each}, delta {records['delta']:.2g} at most, for every record of a client ({records['strength']}), "
+        alone += "against everybody else"
+        if records.get("record") is not None:
+            alone += f". A record is {records['record']['en']}"
         return alone if told is None else f"{_of_clients(told)}; {alone}"
     return _of_clients(told)
 
@@ -130,6 +148,7 @@ def result_facts(result: Result, where: str) -> None:
             ("model", f"{result.parameters:,} parameters"),
             ("a round", f"each client in it received {down} and sent {up}"),
             ("the run", f"each client received {size(whole_down)} and sent {size(whole_up)} on average"),
+            ("reports", _summed(result)),
             ("privacy", _privacy(result)),
             *([("set aside", f"{result.set_aside:,} reports; history.csv says why")] if result.set_aside else []),
             ("plan", result.plan_hash),

@@ -89,6 +89,8 @@ def federated(plan: Plan, prepared: Prepared) -> Federation:
         workers=plan.run.workers,
         privacy=build.privacy(plan),
         record_privacy=build.record_privacy(plan),
+        aggregation=build.aggregation(plan),
+        robust=build.robust(plan),
         engine=plan.run.engine,
         device=plan.run.device,
     )
@@ -210,6 +212,7 @@ def _result(
         loss=None if last["loss"] is None else float(last["loss"]),
         privacy=facts.get("privacy"),
         record_privacy=facts.get("record_privacy"),
+        secure_aggregation=facts.get("aggregation"),
         metrics=dict(standing.test[PRIVATE if plan.private else PLAIN] or {}),
         validation={name.removeprefix("test_"): float(value) for name, value in watched.items()},
         comparison=_table(standing.test),

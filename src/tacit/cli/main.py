@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tacit import __version__
-from tacit.cli import data, doctor, export, plan, privacy, recommend, resume, run, runs, scenarios, show
+from tacit.cli import data, doctor, export, plan, privacy, recommend, resume, run, runs, scenarios, secure, show
 from tacit.cli.output import told_output
 from tacit.errors import TacitError
 
@@ -44,6 +44,7 @@ Exit codes:
   4    a round failed: too few reports could be counted
   5    a run, checkpoint, report or standard output that cannot be written or read
   6    a promise of privacy that cannot be kept as asked, or a budget that is spent
+  7    a message of the secure aggregation that breaks its rules
   130  interrupted (Ctrl-C, SIGTERM)
 """
 
@@ -65,6 +66,7 @@ app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("scenarios", epilog=scenarios.EXAMPLES)(scenarios.scenarios)
 app.add_typer(plan.app, name="plan")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(secure.app, name="secure")
 app.command("data", epilog=data.EXAMPLES)(data.data)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 

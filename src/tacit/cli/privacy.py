@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from tacit.cli.sweep import sweep
 if TYPE_CHECKING:
     from tacit.privacy.account import Account
     from tacit.privacy.event import Charges
+    from tacit.privacy.ledger import Ledger
 
 DELTA = 1e-5
 """At which the ledger's epsilon is told where nothing says another."""
@@ -107,7 +109,7 @@ def epsilon(
         _as_json(answer)
         return
     names = ("epsilon", "delta", "accountant", "epsilon_pld", "epsilon_rdp", "adjacency", "event")
-    console.facts((name.replace("_", " "), _number(answer[name], "no bound")) for name in names)
+    console.facts((name.replace("_", " "), _number(answer[name], _nothing(answer, name))) for name in names)
     for note in answer["notes"]:
         print(f"- {note}")
 
@@ -227,6 +229,7 @@ def ledger(verify: Verify = False, delta: Delta = None, adjacency: Adjacency = "
             if verify:
                 opened.verify()
             accounts = [_account(account, delta, adjacency) for account in opened.accounts()]
+            _name_populations(accounts, opened)
     if json:
         held = {"place": str(place), "exists": place.exists(), "verified": verify and place.exists()}
         _as_json({**held, "adjacency": adjacency, "accounts": accounts})
@@ -236,7 +239,9 @@ def ledger(verify: Verify = False, delta: Delta = None, adjacency: Adjacency = "
         print("there is none yet: the first private run on data that are not synthetic makes it")
         return
     columns = ("population", "unit", "runs", "rounds", "open", "epsilon", "delta", "limit")
-    console.table(columns, [[_cell(account, name) for name in columns] for account in accounts], left=2)
+    console.table(columns, [[_cell(line, name) for name in columns] for line in _lines(accounts)], left=2)
+    if any(account["unit"] == "record" for account in accounts):
+        console.say("unit record: every client has an account of its own; shown is the one with the largest epsilon")
     if any(account["delta_by"] == "default" for account in accounts):
         console.say(f"delta is {DELTA:g} where neither a limit nor the number of clients is on record: --delta says it")
     for problem in dict.fromkeys(account["problem"] for account in accounts if account["problem"]):
@@ -254,7 +259,7 @@ def _account(account: Account, delta: float | None, adjacency: str) -> dict[str,
 
     reserves = [entry for entry in account.entries() if entry.kind == "reserve"]
     runs, limit, charged = {entry.run for entry in reserves}, account.limit(), account.charges()
-    at, by = _delta(delta, limit, charged)
+    at, by = _delta(delta, limit, [entry.delta for entry in reserves if entry.delta is not None], charged)
     found, problem = None, None
     try:
         found = spent(charged, at, adjacency, interval=COARSE).epsilon if charged else 0.0
@@ -263,7 +268,9 @@ def _account(account: Account, delta: float | None, adjacency: str) -> dict[str,
     return {
         "population": account.population,
         "unit": account.unit,
+        "client_of": None,
         "runs": len(runs),
+        "run_names": sorted(runs),
         "rounds": len({(entry.run, entry.round) for entry in reserves}),
         "reserves": len(reserves),
         "open": sum(len(account.open_rounds(run)) for run in runs),
@@ -276,7 +283,35 @@ def _account(account: Account, delta: float | None, adjacency: str) -> dict[str,
     }
 
 
-def _delta(given: float | None, limit: tuple[float, float] | None, charged: Charges) -> tuple[float, str]:
+def _name_populations(accounts: list[dict[str, Any]], ledger: Ledger) -> None:
+    """Says of accounts of single clients which population these are of, where their runs noted it."""
+    begun = (entry for account in ledger.accounts() for entry in account.entries() if entry.kind == "begin")
+    names = {entry.run: entry.note for entry in begun if entry.note}
+    for account in accounts:
+        if account["unit"] == "record":
+            account["client_of"] = next((names[run] for run in account["run_names"] if run in names), None)
+
+
+def _lines(accounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Accounts as a table shows them: those of the clients of one population together."""
+    together: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for account in accounts:
+        together.setdefault((account["unit"], account["client_of"] or account["population"]), []).append(account)
+    return [_line(name, same) if same[0]["client_of"] else same[0] for (_, name), same in together.items()]
+
+
+def _line(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The account of the client with the largest epsilon, and what is known of all."""
+    worst = max(accounts, key=lambda account: inf if account["epsilon"] is None else account["epsilon"])
+    many = f"{len(accounts):,} {'client' if len(accounts) == 1 else 'clients'}"
+    runs = {run for account in accounts for run in account["run_names"]}
+    opened = sum(account["open"] for account in accounts)
+    return worst | {"population": f"{name}, {many}", "runs": len(runs), "open": opened}
+
+
+def _delta(
+    given: float | None, limit: tuple[float, float] | None, claimed: list[float], charged: Charges
+) -> tuple[float, str]:
     """At which epsilon is told, and who says so. Runs on n clients take n^-1.1, and not all events tell n."""
     from tacit.privacy.event import FixedSize, Truncated
     from tacit.privacy.user_level import UserLevel
@@ -286,6 +321,8 @@ def _delta(given: float | None, limit: tuple[float, float] | None, charged: Char
         return given, "option"
     if limit is not None and limit[1] > 0:
         return limit[1], "limit"
+    if claimed:
+        return min(claimed), "claim"
     return (UserLevel().delta_for(min(clients)), "clients") if clients else (DELTA, "default")
 
 
@@ -294,6 +331,11 @@ def _cell(account: Mapping[str, Any], name: str) -> str:
     if name == "limit":
         return "none" if value is None else f"{value['epsilon']:g} at {value['delta']:.3g}"
     return _number(value, "no bound")
+
+
+def _nothing(answer: Mapping[str, Any], name: str) -> str:
+    """What is said where there is no number: the second accountant may know no bound where there is one."""
+    return "not known" if name == "epsilon_rdp" and answer["epsilon_pld"] is not None else "no bound"
 
 
 def _number(value: object, nothing: str) -> str:

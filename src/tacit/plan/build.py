@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tacit.plan.parts import SCHEDULES, STOPS, part_class
 
 if TYPE_CHECKING:
+    from tacit.aggregation.homomorphic import SharedKeySum
+    from tacit.aggregation.robust import Robust
+    from tacit.aggregation.secure_sum import SecureSum
     from tacit.algorithms.base import Algorithm
     from tacit.learning.solver import Solver
     from tacit.plan.plan import Part, Plan
@@ -60,6 +63,16 @@ def privacy(plan: Plan) -> UserLevel | None:
 def record_privacy(plan: Plan) -> RecordLevel | None:
     """What the run promises of every record; None where it promises nothing."""
     return None if plan.record_privacy is None else made(plan.record_privacy)
+
+
+def aggregation(plan: Plan) -> SecureSum | SharedKeySum | None:
+    """How reports are summed; None where the server adds them itself."""
+    return None if plan.aggregation is None else made(plan.aggregation)
+
+
+def robust(plan: Plan) -> Robust | None:
+    """What takes the place of the mean; None where it is the mean."""
+    return None if plan.robust is None else made(plan.robust)
 
 
 def stopping(plan: Plan) -> list[Stopping]:

@@ -15,7 +15,9 @@ from tacit.plan.plan import VERSION, Part, Plan, RunOptions
 from tacit.plan.section import OWN, Own, Section
 
 Path = tuple[str, ...]
-SCALARS = ("scenario", "seed", "rounds")
+NUMBERS = ("seed", "rounds")
+SCALARS = ("scenario", *NUMBERS)
+ABOVE = "it stands above all tables, as {0} = ..., or --{0} on the command line"
 _UNMADE = (UsageError, TypeError, AttributeError)  # a part with problems, which are reported already
 KEYS = ("hash", "version", *SCALARS, *OWN, *PARTS, "stop", "run")
 
@@ -78,6 +80,7 @@ class Checking:
             content[name] = self.part(name, first | dict(self._table((name,), given)))
         content["stop"] = self.stop(self._table(("stop",), given))
         self.method(content)
+        self.summing(content)
         options = fields_of_model(RunOptions, RunOptions.model_fields)
         content["run"] = self.table(("run",), self._table(("run",), given), options)
         return content
@@ -100,7 +103,7 @@ class Checking:
         """The entries of one table, in the order of `fields`; why a key is not there may stand in `elsewhere`."""
         for name in given:
             if name not in fields:
-                hint = elsewhere.get(name) or nearest(name, fields)
+                hint = elsewhere.get(name) or (ABOVE.format(name) if name in NUMBERS else nearest(name, fields))
                 self.add((*path, name), f"there is no {name!r} in [{'.'.join(path)}]: {hint}")
         resolved: dict[str, Any] = {}
         for name, field in fields.items():
@@ -168,6 +171,18 @@ class Checking:
         for problem in problems:
             self._named(("algorithm",), problem)
         self.private(content, solver)
+
+    def summing(self, content: Mapping[str, Any]) -> None:
+        """What keeps reports from being summed securely, or combined robustly, that can be seen in the plan."""
+        for name in ("aggregation", "robust"):
+            if content.get(name) is None:
+                continue
+            try:
+                how = build.made(Part(**content[name]))
+            except _UNMADE:
+                continue
+            for problem in how.problems():
+                self._named((name,), problem)
 
     def private(self, content: Mapping[str, Any], solver: Any) -> None:
         """What keeps a run from being private that can be seen in its plan."""

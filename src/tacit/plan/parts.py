@@ -22,8 +22,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "selection": ("Everyone", "Uniform", "Poisson", "Separated"),
     "privacy": ("UserLevel", "LocalLevel"),
     "record_privacy": ("RecordLevel",),
+    "aggregation": ("SecureSum", "SharedKeySum"),
+    "robust": ("Median", "TrimmedMean", "GeometricMedian", "Krum"),
 }
-ABSENT = ("privacy", "record_privacy")
+ABSENT = ("privacy", "record_privacy", "aggregation", "robust")
 """Sections that a plan need not have. One that is there and names no class is of the first."""
 SCHEDULES = {"cosine": "Cosine", "step_decay": "StepDecay", "exponential": "Exponential", "warmup": "Warmup"}
 STOPS = {"patience": "Patience", "converged": "Converged"}

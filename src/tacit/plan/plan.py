@@ -82,6 +82,10 @@ class Plan(_Frozen):
     record_privacy: Part | None = Field(
         default=None, description="differential privacy of every record of a client, inside of that client"
     )
+    aggregation: Part | None = Field(
+        default=None, description="how reports are summed; none lets the server see every report"
+    )
+    robust: Part | None = Field(default=None, description="what takes the place of the mean; none takes the mean")
     stop: Stop = Field(default_factory=Stop, description="when the run ends early")
     run: RunOptions = Field(default_factory=RunOptions, description="how it is carried out; not part of the hash")
 
@@ -104,10 +108,13 @@ class Plan(_Frozen):
             "scenario": self.scenario,
             "seed": self.seed,
             "rounds": self.rounds,
+            **({"aggregation": "none"} if self.aggregation is None else {}),
             "data": _plain(self.data),
             "model": _plain(self.model),
             **{name: self._part(name) for name in ("algorithm", "solver", "selection")},
-            **{name: self._part(name) for name in LEVELS if getattr(self, name) is not None},
+            **{
+                name: self._part(name) for name in (*LEVELS, "aggregation", "robust") if getattr(self, name) is not None
+            },
             "stop": {name: _plain(rule) for name, rule in self.stop if rule is not None},
             "run": self.run.model_dump(),
         }

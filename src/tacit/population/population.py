@@ -100,6 +100,15 @@ class Population(ABC):
     same in every run. None: by the data as they are, so that other features of the same people look like other people.
     """
 
+    record: Mapping[str, str] | None = None
+    """What one example is, in words, {"en": ..., "zh": ...}: to be set where it is less than a reader would take for
+    one, because what one person did once is in several. Statements of record-level privacy say it."""
+
+    @property
+    def name(self) -> str:
+        """By which a privacy ledger knows these people: `known_as`, or else `fingerprint()`."""
+        return self.known_as or self.fingerprint()
+
     def fingerprint(self) -> str:
         """A short digest of ids, sizes and examples, by which a resumed run recognises its population.
 

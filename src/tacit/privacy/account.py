@@ -24,6 +24,8 @@ from tacit.privacy.event import EVENTS, Charges, Event, Unbounded
 from tacit.privacy.place import VARIABLE
 from tacit.privacy.store import ENTRIES
 
+RIGHT_ONE = f"Give the ledger that the run was recorded in (by {VARIABLE}), or begin a new run"
+
 
 class Account:
     """The entries of one population and unit in a ledger; see `Ledger.account`.
@@ -68,22 +70,46 @@ class Account:
         with self._chain.held():
             return [entry for entry in self._tally.open.values() if entry.run == run]
 
-    def begin(self, run: str, plan: str) -> Entry:
+    def open_reserve(self, run: str, round: int, fingerprint: str) -> Entry | None:
+        """The reserve of a round whose sum a run has stored; None where that sum was committed.
+
+        Raises:
+            LedgerMissing: there is none: the ledger is older than the sum, or another one.
+        """
+        with self._chain.held():
+            released = fingerprint in self._tally.released
+            mine = [entry for entry in self._tally.open.values() if (entry.run, entry.round) == (run, round)]
+        if not released and not mine:
+            raise LedgerMissing(
+                f"the ledger {self._chain.place} holds no charge for round {round + 1} of run {run!r}, whose sum the "
+                f"run has stored: it is older, or another one. {RIGHT_ONE}"
+            )
+        return None if released else mine[-1]  # the sum is that of the last attempt
+
+    def runs(self) -> set[str]:
+        """All runs that were charged."""
+        with self._chain.held():
+            return set(self._tally.spent)
+
+    def record_runs(self) -> set[str]:
+        """All runs that were charged for single records of this population, in the accounts of its clients."""
+        with self._chain.held() as connection:
+            about = (ENTRIES.c.unit == "record", ENTRIES.c.kind == "begin", ENTRIES.c.note == self.population)
+            begun = {entry.run for entry in self._chain.entries(connection, *about)}
+            return begun & self._chain.charged("record")
+
+    def begin(self, run: str, plan: str, note: str = "") -> Entry:
         """Notes that a run begins. It costs nothing; what the run keeps of it ties the run to this ledger.
 
         Args:
             run: which run.
             plan: a digest of its plan.
+            note: free text; of a run that protects records, the population of which the account holds one client.
         """
         with Problems("the run cannot begin", UsageError) as problems:
-            problems.extend(_text("run", run) + _text("plan", plan, 0))
+            problems.extend(_text("run", run) + _text("plan", plan, 0) + _text("note", note, 0))
         with self._chain.held(write=True) as connection:
-            return self._append(connection, "begin", run=run, plan=plan)
-
-    def released(self, fingerprint: str) -> bool:
-        """Whether something with this fingerprint was committed."""
-        with self._chain.held():
-            return fingerprint in self._tally.released
+            return self._append(connection, "begin", run=run, plan=plan, note=note)
 
     def reserved(self, run: str) -> int:
         """How many events of a run were reserved, committed or not."""
@@ -91,7 +117,14 @@ class Account:
             return sum(self._tally.spent.get(run, {}).values())
 
     def reserve(
-        self, run: str, round: int, event: Event | None, plan: str, allow: Callable[[Charges], None], note: str = ""
+        self,
+        run: str,
+        round: int,
+        event: Event | None,
+        plan: str,
+        allow: Callable[[Charges], None],
+        note: str = "",
+        delta: float | None = None,
     ) -> Entry:
         """Charges the account for a release, before its noise is drawn. It is on disk when this returns.
 
@@ -105,6 +138,7 @@ class Account:
             plan: a digest of the plan of the run.
             allow: gets the account's charges, the new one among them, and raises to refuse.
             note: free text.
+            delta: of the claim of the run, where it has one.
 
         Returns:
             The entry, for `commit`.
@@ -122,7 +156,7 @@ class Account:
                     "run has paid for it: reserve it with the event of its sampling and noise"
                 )
             allow(self._tally.charges(*([event] if event else [])))
-            values = {"run": run, "round": int(round), "plan": plan, "note": note}
+            values = {"run": run, "round": int(round), "plan": plan, "note": note, "delta": delta}
             return self._append(connection, "reserve", event=event, **values)
 
     def commit(self, reserved: Entry, fingerprint: str) -> Entry:
@@ -174,8 +208,7 @@ class Account:
         if head and head not in numbers:
             raise LedgerMissing(
                 f"the ledger {self._chain.place} does not hold entry {head[:12]}..., the last one when the checkpoint "
-                f"of run {run!r} was written: it is older, or another one. Give the ledger that the run was recorded "
-                f"in (by {VARIABLE}), or begin a new run"
+                f"of run {run!r} was written: it is older, or another one. {RIGHT_ONE}"
             )
         self._refuse_two_continuations(run, [e for e in entries if e.run == run], numbers.get(head, 0))
 

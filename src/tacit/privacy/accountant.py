@@ -2,6 +2,7 @@
 
 Privacy loss distributions (dp-accounting, [Doroshenko22] arXiv:2207.04380) give the bound; Renyi divergences
 ([Mironov17] arXiv:1702.07476) a second, looser one from other code, beside which it is held. All bounds are upper ones.
+For Skellam noise no privacy loss distribution is known: where it was added, the second is the bound.
 
 Three relations between neighbouring populations of n units:
 
@@ -28,10 +29,12 @@ from tacit.privacy.event import (
     Gaussian,
     Laplace,
     PoissonSampled,
+    Skellam,
     Truncated,
     Unbounded,
     charges,
 )
+from tacit.privacy.renyi import skellam_divergences
 
 ZERO_OUT, ADD_REMOVE, REPLACE_ONE = "zero-out", "add-remove", "replace-one"
 ADJACENCIES = (ZERO_OUT, ADD_REMOVE, REPLACE_ONE)
@@ -66,7 +69,7 @@ class Spent:
 
     Attributes:
         epsilon: the smallest bound that is known; infinite where there is none.
-        pld: by privacy loss distributions.
+        pld: by privacy loss distributions; infinite where there is Skellam noise.
         rdp: by Renyi divergences; None where no such bound is known.
         delta: of all of them.
     """
@@ -90,31 +93,49 @@ def spent(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *, inte
         pld_epsilon(all_charges, delta, adjacency, interval=interval),
         rdp_epsilon(all_charges, delta, adjacency, quick=False),
     )
+    if _has(all_charges, Skellam):
+        return Spent(_with_skellam(all_charges, delta, adjacency, interval), by_pld, by_rdp, delta)
     known = [by_pld] if by_rdp is None or not _is_bound(all_charges) else [by_pld, by_rdp]
     return Spent(min(known), by_pld, by_rdp, delta)
 
 
 def most(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *, interval: float = COARSE) -> float:
     """The epsilon of `spent`, without the second opinion where it could not be the smaller one."""
+    if _has(all_charges, Skellam):
+        return _with_skellam(all_charges, delta, adjacency, interval)
     by_pld = pld_epsilon(all_charges, delta, adjacency, interval=interval)
-    if not any(isinstance(event, FixedSize) for event, _ in all_charges):
+    if not _has(all_charges, FixedSize):
         return by_pld
     by_rdp = rdp_epsilon(all_charges, delta, adjacency, quick=interval >= ROUGH)
     return by_pld if by_rdp is None else min(by_pld, by_rdp)
 
 
+def _with_skellam(all_charges: Charges, delta: float, adjacency: str, interval: float) -> float:
+    """Epsilon where some of the noise is Skellam: by Renyi divergences of everything, if these bound the rest as well.
+
+    If they do not (a cap, or Poisson sampling under replace-one), the rest goes by its privacy loss distribution, half
+    of delta is given to each, and their epsilons add up.
+    """
+    if _has(all_charges, Unbounded):
+        return math.inf
+    _require_bound(all_charges, adjacency)
+    if _is_bound(all_charges) and (together := rdp_epsilon(all_charges, delta, adjacency)) is not None:
+        return together
+    parts = [tuple(c for c in all_charges if isinstance(c[0], Skellam) is skellam) for skellam in (True, False)]
+    return sum(most(part, delta / 2, adjacency, interval=interval) for part in parts)
+
+
 def pld_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *, interval: float = FINE) -> float:
     """Epsilon by privacy loss distributions; in closed form where every event is Gaussian.
 
-    Sampling of a fixed size has no known privacy loss distribution: it counts as no sampling here.
+    Sampling of a fixed size has no known privacy loss distribution: it counts as no sampling here. Skellam noise has
+    none either: infinite.
     """
-    if any(isinstance(event, Unbounded) for event, _ in all_charges):
+    if _has(all_charges, Unbounded):
         return math.inf
-    if adjacency == ADD_REMOVE and any(isinstance(event, FixedSize) for event, _ in all_charges):
-        raise UsageError(
-            "sampling of a fixed size: where a unit is added or removed, cohorts differ in two units, and no bound is "
-            f"known; take {ZERO_OUT!r} or {REPLACE_ONE!r}"
-        )
+    _require_bound(all_charges, adjacency)
+    if _has(all_charges, Skellam):
+        return math.inf
     plain = _without_fixed(all_charges)
     if all(isinstance(event, Gaussian) for event, _ in plain):
         return gaussian_epsilon(math.sqrt(sum(n * _square(1 / e.noise) for e, n in plain)), delta, adjacency)
@@ -139,11 +160,11 @@ def rdp_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *
     import dp_accounting
     from dp_accounting import rdp
 
-    if any(isinstance(event, Unbounded) for event, _ in all_charges):
+    if _has(all_charges, Unbounded):
         return math.inf
     relation = dp_accounting.NeighboringRelation
-    sampled = any(isinstance(event, PoissonSampled | Truncated) for event, _ in all_charges)
-    fixed = any(isinstance(event, FixedSize) for event, _ in all_charges)
+    sampled = _has(all_charges, PoissonSampled, Truncated)
+    fixed, skellam = _has(all_charges, FixedSize), _has(all_charges, Skellam)
     if sampled and (adjacency == REPLACE_ONE or fixed):
         return None
     # dp-accounting's RDP accountant takes the noise relative to the distance of neighbours, 2 C where one unit is
@@ -157,10 +178,12 @@ def rdp_epsilon(all_charges: Charges, delta: float, adjacency: str = ZERO_OUT, *
         for orders in QUICK_STAGES if quick else STAGES:
             accountant = rdp.RdpAccountant(orders=orders, neighboring_relation=relation)
             for event, count in all_charges:
-                accountant.compose(_rdp_event(event, 0.5 if halved else 1.0), count)
-            epsilon, order = accountant.get_epsilon_and_optimal_order(delta)
+                if not isinstance(event, Skellam):
+                    accountant.compose(_rdp_event(event, 0.5 if halved else 1.0), count)
+            curve = accountant.rdp + [skellam_divergences(all_charges, a, _distance(adjacency)) for a in orders]
+            epsilon, order = rdp.compute_epsilon(orders, curve, delta)
             best = min(best, float(epsilon))
-            if math.isfinite(epsilon) and order < orders[-1]:
+            if math.isfinite(epsilon) and order < orders[-1] and not skellam:  # its bound is the smaller of two
                 break
     return _finite(best)
 
@@ -187,7 +210,7 @@ def gaussian_epsilon(mu: float, delta: float, adjacency: str = ZERO_OUT) -> floa
     """
     from scipy.optimize import brentq
 
-    distance = 2 * mu if adjacency == REPLACE_ONE else mu
+    distance = mu * _distance(adjacency)
     if distance == 0.0 or gaussian_delta(distance, 0.0) <= delta:
         return 0.0
     high = 1.0
@@ -212,6 +235,8 @@ def epsilon_by(method: str, all_charges: Charges, delta: float, adjacency: str =
     Raises:
         UsageError: that accountant knows no bound for these events.
     """
+    if method == "pld" and _has(all_charges, Skellam):
+        raise UsageError("no privacy loss distribution is known for Skellam noise: take the accountant 'rdp'")
     if method == "pld":
         return pld_epsilon(all_charges, delta, adjacency)
     found = rdp_epsilon(all_charges, delta, adjacency)
@@ -261,9 +286,26 @@ def affordable(
     return low
 
 
+def _has(all_charges: Charges, *kinds: type[Event]) -> bool:
+    return any(isinstance(event, kinds) for event, _ in all_charges)
+
+
+def _require_bound(all_charges: Charges, adjacency: str) -> None:
+    if adjacency == ADD_REMOVE and _has(all_charges, FixedSize):
+        raise UsageError(
+            "sampling of a fixed size: where a unit is added or removed, cohorts differ in two units, and no bound is "
+            f"known; take {ZERO_OUT!r} or {REPLACE_ONE!r}"
+        )
+
+
 def _is_bound(all_charges: Charges) -> bool:
     """Whether the Renyi value bounds the events as they are: it ignores caps."""
-    return not any(isinstance(event, Truncated) for event, _ in all_charges)
+    return not _has(all_charges, Truncated)
+
+
+def _distance(adjacency: str) -> float:
+    """Of neighbours, in units of what one unit adds."""
+    return 2.0 if adjacency == REPLACE_ONE else 1.0
 
 
 def _finite(epsilon: float) -> float:
@@ -276,7 +318,7 @@ def _without_fixed(all_charges: Charges) -> Charges:
 
 def _grid(all_charges: Charges, adjacency: str, interval: float) -> float:
     """`interval`, or what is needed for the privacy losses to fit into memory. Wider steps give a larger bound."""
-    distance = 2.0 if adjacency == REPLACE_ONE else 1.0
+    distance = _distance(adjacency)
     one, together = 0.0, 0.0
     for event, count in all_charges:
         rate = getattr(event, "rate", 1.0)
@@ -323,8 +365,7 @@ def _sampled_pld(event: Event, adjacency: str, interval: float) -> Any:
     }[adjacency]
     noise = min(event.noise, LOUDEST)
     if isinstance(event, Laplace):
-        distance = 2.0 if adjacency == REPLACE_ONE else 1.0
-        return distributions.from_laplace_mechanism(noise, distance, value_discretization_interval=interval)
+        return distributions.from_laplace_mechanism(noise, _distance(adjacency), value_discretization_interval=interval)
     if isinstance(event, Truncated):
         return distributions.from_truncated_subsampled_gaussian_mechanism(
             dataset_size=event.units,

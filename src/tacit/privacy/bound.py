@@ -19,16 +19,18 @@ class Bound:
         name: of the release.
         parts: names of the layout's parts in it, one after another.
         norm: largest Euclidean norm, C.
+        bits: of a coordinate as large as C.
     """
 
     name: str
     parts: tuple[str, ...]
     norm: float
+    bits: int = BITS
 
     @property
     def grid(self) -> float:
-        """g: the power of two with C / g in [2^24, 2^25)."""
-        return float(2.0 ** (frexp(self.norm)[1] - 1 - BITS))
+        """g: the power of two with C / g in [2^bits, 2^(bits + 1))."""
+        return float(2.0 ** (frexp(self.norm)[1] - 1 - self.bits))
 
     @property
     def most(self) -> int:

@@ -57,7 +57,7 @@ class Entry:
         digest: SHA-256 of all other columns as JSON, hexadecimal.
         reserve: the number of the reserve that a commit completes.
         fingerprint: of what a commit released.
-        epsilon, delta: of a limit.
+        epsilon, delta: of a limit; of a reserve, the delta of its run's claim.
     """
 
     number: int
@@ -186,6 +186,10 @@ class Chain:
     def accounts(self) -> list[tuple[str, str]]:
         """Population and unit of each account, in the order of their first entries."""
         return list(self._read.tallies)
+
+    def charged(self, unit: str) -> set[str]:
+        """The runs that were charged in any account of a unit."""
+        return {run for (_, own), tally in self._read.tallies.items() if own == unit for run in tally.spent}
 
     def tally(self, population: str, unit: str) -> Tally:
         """What the account's entries add up to."""

@@ -21,9 +21,9 @@ from torch import Tensor
 from tacit.aggregation.stage import INTEGER, REAL
 from tacit.jit import Int, Real, jit, jit_cached, jit_summing
 from tacit.learning.layout import Layout, Parts
-from tacit.privacy.bound import WITHIN, Adaptation, Bound
+from tacit.privacy.bound import BITS, WITHIN, Adaptation, Bound
 from tacit.privacy.local_level import LAPLACE
-from tacit.privacy.plan import bounds_of
+from tacit.privacy.releases import bounds_of
 
 if TYPE_CHECKING:
     from tacit.privacy.user_level import UserLevel
@@ -128,12 +128,16 @@ class ClipAbsolute(Clip):
         return torch.where(factors > 0, rows * factors, 0.0).to(torch.int64)
 
 
-def clip_of(level: UserLevel, names: Sequence[str], expected: float) -> Clip:
-    """The stage that clips a report whose parts have these names, with `expected` clients in a round."""
+def clip_of(level: UserLevel, names: Sequence[str], expected: float, bits: int = BITS) -> Clip:
+    """The stage that clips a report whose parts have these names, with `expected` clients in a round.
+
+    A coordinate as large as the clip norm has `bits` bits.
+    """
+    bounds = tuple(replace(bound, bits=bits) for bound in bounds_of(level, names))
     if level.mechanism == LAPLACE:
-        return ClipAbsolute(bounds_of(level, names))
+        return ClipAbsolute(bounds)
     adaptation = None if level.clip_quantile is None else Adaptation(level.clip_quantile, expected)
-    return Clip(bounds_of(level, names), adaptation)
+    return Clip(bounds, adaptation)
 
 
 def _single(number: float) -> float:

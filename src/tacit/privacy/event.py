@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any, ClassVar, TypeAlias
 
@@ -86,6 +86,26 @@ class Laplace:
 
 
 @dataclass(frozen=True)
+class Skellam:
+    """A sum of integer vectors with Skellam noise, to which the clients contributed. No credit for sampling.
+
+    The clients that surely took part make its variance in every coordinate at least `(noise l2)^2`, in grid steps.
+
+    Attributes:
+        noise: z, its standard deviation over `l2`.
+        l2: Delta_2, the largest Euclidean norm of what one unit adds, in grid steps.
+        l1: Delta_1, its largest 1-norm, in grid steps.
+        times: how many such sums.
+    """
+
+    kind: ClassVar[str] = "skellam"
+    noise: float
+    l2: float
+    l1: float
+    times: int = 1
+
+
+@dataclass(frozen=True)
 class Reports:
     """All reports that one client sends in a run, each with noise of its own.
 
@@ -113,8 +133,10 @@ class Unbounded:
     noise: ClassVar[float] = 0.0
 
 
-Event: TypeAlias = Gaussian | PoissonSampled | Truncated | FixedSize | Laplace | LocalSteps | Reports | Unbounded
-KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, Laplace, LocalSteps, Reports, Unbounded)
+Event: TypeAlias = (
+    Gaussian | PoissonSampled | Truncated | FixedSize | Laplace | Skellam | LocalSteps | Reports | Unbounded
+)
+KINDS = (Gaussian, PoissonSampled, Truncated, FixedSize, Laplace, Skellam, LocalSteps, Reports, Unbounded)
 EVENTS: dict[str, type[Any]] = {event.kind: event for event in KINDS}
 
 
@@ -143,6 +165,10 @@ def _makes_sense(event: Event) -> bool:
     if isinstance(event, Unbounded):
         return True
     good = is_number(event.noise) and event.noise > 0
+    if isinstance(event, Skellam):
+        good &= all(is_number(norm) and isfinite(norm) for norm in (event.l1, event.l2))
+        good &= is_whole(event.times, 1)
+        good = good and 1 <= event.l2 <= event.l1  # a step is the least that a unit adds, if it adds anything
     if isinstance(event, LocalSteps):
         good &= is_whole(event.steps, 1)
     if isinstance(event, Reports):
@@ -171,5 +197,8 @@ def charges(events: Iterable[Event | tuple[Event, int]]) -> Charges:
         elif isinstance(event, Reports):
             count *= event.times
             event = event.each
+        elif isinstance(event, Skellam):
+            count *= event.times
+            event = replace(event, times=1)
         counts[event] += count
     return tuple(sorted(((e, n) for e, n in counts.items() if n), key=lambda pair: repr(pair[0])))

@@ -14,13 +14,10 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.checks import MOST
@@ -36,15 +33,17 @@ from tacit.errors import (
 from tacit.privacy.accountant import COARSE, FINE, Curve, most
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
-from tacit.privacy.correlated import Int, Turns, coefficients
-from tacit.privacy.event import Charges, Event, Reports, Unbounded, charges
+from tacit.privacy.correlated import Int, Turns
+from tacit.privacy.distributed import ClipDiscrete, require_room
+from tacit.privacy.event import Charges, Event, Reports, Skellam, Unbounded, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
-from tacit.privacy.local_level import LAPLACE
 from tacit.privacy.noise import NoiseSource
+from tacit.privacy.noising import Noising
 from tacit.privacy.plan import PrivacyPlan, require_cohort
 from tacit.privacy.released import Released
 from tacit.privacy.saying import LANGUAGES
 from tacit.privacy.statement import statement
+from tacit.privacy.user_level import SKELLAM
 from tacit.privacy.wording import text
 
 if TYPE_CHECKING:
@@ -84,13 +83,15 @@ class Guard:
         self.released = Released(folder)
         self.bounds: Callable[[], Sequence[Bound]] = lambda: clip.bounds
         """Of the round that is to be released: they change where the clip norm adapts."""
-        self.close = close
+        self.close, self.partner = close, ""
+        """The same run in the accounts of single records, where these are protected too."""
         self.run = str(saved["run"]) if saved else uuid.uuid4().hex
         self._kept = folder / SECRET if folder is not None and plan.bands > 1 else None
         if saved is None:  # what another run left in the folder is neither this one's noise nor its sums
             self.forget()
         self._lacking = saved is not None and self._kept is not None and not self._kept.is_file()
         self.source = NoiseSource(plan.level.insecure_seed, None if self._lacking else self._kept)
+        self.noising = Noising(plan, self.source)
         self._turns = None if plan.sampling.gap is None else Turns(plan.sampling.gap)
         self._head = str(saved["head"]) if saved else ""
         mine: list[Entry] = []
@@ -146,6 +147,10 @@ class Guard:
         """What other runs on the population were charged, until now."""
         return () if self._account is None else self._account.charges(without_run=self.run)
 
+    def _others(self) -> int:
+        """How many runs were charged for single records of the population, beside this one."""
+        return 0 if self._account is None else len(self._account.record_runs() - {self.partner})
+
     def require_declared(self, cohort: Cohort) -> None:
         """Holds a cohort against what the accounting assumes.
 
@@ -155,7 +160,7 @@ class Guard:
         declared, clients = self.plan.sampling, cohort.clients
         if cohort.sampling != declared:
             raise SamplerMismatch(f"a cohort was drawn as {cohort.sampling!r}, and {declared!r} was declared")
-        if self.plan.local:
+        if self.plan.by_clients:
             self._taken.update(clients.tolist())
             if max(self._taken.values(), default=0) > self.plan.participations(self.plan.rounds):
                 raise Exhausted("a client was drawn in more rounds than its noise was calibrated for")
@@ -165,7 +170,8 @@ class Guard:
         """What the first `rounds` rounds of the run promise; sooner, and a little less exactly, where not `final`."""
         interval = FINE if final else COARSE
         lost = self._lost(rounds) if final else 0
-        told = statement(self.plan, rounds, lost, self.before, self._account is None, self.source.secure, interval)
+        standing = (self.before, self._account is None, self.source.secure, interval, self._others())
+        told = statement(self.plan, rounds, lost, *standing)
         return told | {"text": {language: text(told, language) for language in LANGUAGES}}
 
     def state(self) -> dict[str, Any]:
@@ -195,9 +201,9 @@ class Guard:
         if limit is not None and lost and self.plan.most(round + 1, lost=lost) > limit * (1 + 1e-3):
             raise Exhausted(f"the run's epsilon of {limit:g} is spent: it was cut off in {lost} rounds, which count")
         event = None if self.plan.at_once and self._charged else self._event
-        if self.plan.local and lost and self._charged:  # once more than was charged at the beginning
-            event = replace(self._event, times=1) if isinstance(self._event, Reports) else self._event
-        entry = self._account.reserve(self.run, round, event, self.digest, self._allow)
+        if self.plan.by_clients and lost and self._charged:  # once more than was charged at the beginning
+            event = replace(self._event, times=1) if isinstance(self._event, Reports | Skellam) else self._event
+        entry = self._account.reserve(self.run, round, event, self.digest, self._allow, delta=self.plan.delta)
         self._head, self._charged = entry.digest, self._charged + (event is not None)
         self._reserved += 1
         return entry
@@ -209,9 +215,9 @@ class Guard:
 
     def _lost(self, rounds: int) -> int:
         """For how many rounds the run was charged beside the first `rounds`: those that were cut off."""
-        if self._account is None or (self.plan.at_once and not self.plan.local):
+        if self._account is None or (self.plan.at_once and not self.plan.by_clients):
             return 0
-        return max((self._reserved if self.plan.local else self._charged) - rounds, 0)
+        return max((self._reserved if self.plan.by_clients else self._charged) - rounds, 0)
 
     def release(
         self, round: int, total: Tensor, entry: Entry | None, clients: Tensor, memory: Tensor, cohort: Tensor
@@ -224,37 +230,29 @@ class Guard:
             entry: what `reserve` gave for this round.
             clients: (K,) positions of the clients whose memory changes.
             memory: (K, s) what they are to remember.
-            cohort: (n,) positions of those who sent a report.
+            cohort: (n,) positions of those who sent a report. Where they add the noise, it is in the sum.
 
         Returns:
             The noised sum, (m,) int64.
         """
-        for bound in self.bounds():
-            place, z = self._clip.places[bound.name], self.plan.noises()[bound.name]
-            draws = self._draws(bound.name, round, place.stop - place.start, len(cohort))
-            total[place] += torch.from_numpy(np.rint(draws * (z * bound.norm / bound.grid)).astype(np.int64))
+        if self.plan.shares is None:
+            places = [(bound, self._clip.places[bound.name]) for bound in self.bounds()]
+            self.noising.add(round, total, places, len(cohort))
         self.released.store(round, {"total": total, "clients": clients, "memory": memory, "cohort": cohort})
         self._commit(entry, total)
         return total
 
-    def _draws(self, name: str, round: int, count: int, cohort: int) -> NDArray[np.float64]:
-        """The noise on a sum in units of its scale: of one draw, or of one draw of each client in it."""
-        if not self.plan.local:
-            return self.source.normal(name, round, count, coefficients(self.plan.bands))
-        if self.plan.level.mechanism == LAPLACE:
-            return self.source.laplace(name, round, count, cohort)
-        draws = self.source.normal(name, round, count)
-        draws *= sqrt(cohort)
-        return draws
-
     def recovered(self, round: int) -> dict[str, Tensor] | None:
-        """What `release` stored of `round` before the run was cut off, committed if it was not; None if nothing."""
+        """What `release` stored of `round` before the run was cut off, committed if it was not; None if nothing.
+
+        Raises:
+            LedgerMissing: the ledger holds no charge for it.
+        """
         size = max(place.stop for place in self._clip.places.values())
         like = {"total": torch.empty(size, dtype=torch.int64), "clients": None, "memory": None, "cohort": None}
         found = self.released.load(round, like)
-        if found is not None and self._account is not None and not self._account.released(_print(found["total"])):
-            for entry in [e for e in self._account.open_rounds(self.run) if e.round == round][-1:]:
-                self._commit(entry, found["total"])  # the sum is that of the last attempt
+        if found is not None and self._account is not None:
+            self._commit(self._account.open_reserve(self.run, round, _print(found["total"])), found["total"])
         return found
 
     def forget(self) -> None:
@@ -333,8 +331,13 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
         return None
     population, clip = federation.given, federation.chain.stages[-1]
     assert isinstance(clip, Clip)
+    assert (level.mechanism == SKELLAM) == isinstance(clip, ClipDiscrete), "the clip is that of another mechanism"
     sampling = federation.selection.sampling(len(population))
-    plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]))
+    fewest = None if federation.aggregation is None else federation.aggregation.fewest(sampling)
+    shares = clip.shares if isinstance(clip, ClipDiscrete) else None
+    plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]), fewest, shares)
+    if isinstance(clip, ClipDiscrete):
+        require_room(clip, plan.noise)
     if saved is not None:
         require_same(plan, saved)
         if rounds > plan.rounds:
@@ -343,8 +346,7 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
         return Guard(plan, clip, None, folder, saved)
     ledger = Ledger()
     try:
-        name = population.known_as or population.fingerprint()
-        return Guard(plan, clip, ledger.account(name, "user"), folder, saved, ledger.close)
+        return Guard(plan, clip, ledger.account(population.name, "user"), folder, saved, ledger.close)
     except BaseException:
         ledger.close()
         raise

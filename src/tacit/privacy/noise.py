@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.errors import StorageError
+from tacit.privacy.skellam import skellam
 from tacit.secret_draws import KEY, SecretDraws, key_of
 
 
@@ -72,6 +73,13 @@ class NoiseSource:
             size = -np.log(((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
             draws += np.where(words & np.uint64(1), size, -size)
         return draws
+
+    def skellam(self, purpose: str, round: int, count: int, variance: float) -> NDArray[np.int64]:
+        """`count` draws of Skellam noise with this variance, (count,)."""
+        if (purpose, round) in self._drawn:
+            raise ValueError(f"the noise of round {round} for {purpose} was drawn before")
+        self._drawn.add((purpose, round))
+        return skellam(self._key(purpose, round), variance, count)
 
     def _key(self, purpose: str, round: int) -> bytes:
         return key_of(self._secret, purpose, round)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import TYPE_CHECKING
 
@@ -20,28 +20,35 @@ from tacit.errors import (
     NoiseRequired,
     PrivacyError,
     SamplerMismatch,
-    UnregisteredRelease,
 )
 from tacit.privacy.accountant import FINE, Spent, affordable, most, spent
-from tacit.privacy.bound import WITHIN, Bound
+from tacit.privacy.bound import WITHIN
 from tacit.privacy.calibration import noise_for
 from tacit.privacy.correlated import best_bands, sensitivity
-from tacit.privacy.event import Charges, Event, FixedSize, Gaussian, PoissonSampled, Reports, Truncated, charges
+from tacit.privacy.event import (
+    Charges,
+    Event,
+    FixedSize,
+    Gaussian,
+    PoissonSampled,
+    Reports,
+    Skellam,
+    Truncated,
+    charges,
+)
 from tacit.privacy.local_level import LAPLACE, LONGEST, LocalLevel
+from tacit.privacy.releases import LOSS, METRICS, UPDATE
 from tacit.privacy.settings import LOUDEST
+from tacit.privacy.shares import Shares
+from tacit.privacy.usable import SURE, too_large
 from tacit.privacy.user_level import BISR, UserLevel
 
 if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage
     from tacit.algorithms.base import Algorithm
     from tacit.learning.task import Task
-    from tacit.privacy.record_level import RecordLevel
-    from tacit.record.stopping import Stopping
     from tacit.selection.cohort import Sampling
 
-UPDATE, LOSS, METRICS = "update", "loss", "metrics"
-MEASURED = "metric:"
-"""Before the name of a metric, in the layout of a report."""
 COARSEST = 10.0
 """With an adaptive clip norm, the noise on the count of reports within it has the standard deviation `expected / 20`,
 [Andrew21] section 3.1: that is the noise multiplier `expected / 10`, for one client moves the count by at most 1/2."""
@@ -120,6 +127,8 @@ class PrivacyPlan:
         noise: standard deviation of the draws for a round, all that it releases together taken as one, in clip norms.
         delta: of the claim.
         bands: how many draws the noise of a round combines; 1 where rounds are independent.
+        fewest: reports in a sum that the server sees, at least; None where it sees single ones.
+        shares: how clients share out the noise, where they add it under the masks of a secure sum.
     """
 
     level: UserLevel
@@ -128,14 +137,32 @@ class PrivacyPlan:
     noise: float
     delta: float
     bands: int = 1
+    fewest: int | None = None
+    shares: Shares | None = None
 
     @classmethod
-    def of(cls, level: UserLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:
+    def of(
+        cls,
+        level: UserLevel,
+        sampling: Sampling,
+        rounds: int,
+        fewest: int | None = None,
+        shares: Shares | None = None,
+    ) -> PrivacyPlan:
         """Calibrates the noise.
+
+        Args:
+            level, sampling, rounds, fewest, shares: as above.
 
         Raises:
             PrivacyError: what was asked for cannot be had; the message says what can.
         """
+        if shares is not None:
+            return cls._of_shares(level, sampling, rounds, fewest, shares)
+        return replace(cls._of_sums(level, sampling, rounds), fewest=fewest)
+
+    @classmethod
+    def _of_sums(cls, level: UserLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:
         delta, adjacency = level.delta_for(sampling.of), level.adjacency
         _check_sampling(level, sampling)
         if isinstance(level, LocalLevel):
@@ -170,6 +197,18 @@ class PrivacyPlan:
             noise = noise_for(level.epsilon, lambda z: Reports(z, level.mechanism, times), 1, delta, level.adjacency)
         return cls(level, sampling, rounds, noise, delta)._checked()
 
+    @classmethod
+    def _of_shares(
+        cls, level: UserLevel, sampling: Sampling, rounds: int, fewest: int | None, shares: Shares
+    ) -> PrivacyPlan:
+        """With noise under masks, what counts is in how many sums a client is."""
+        delta, noise = level.delta_for(sampling.of), level.noise_multiplier
+        if noise is None:
+            assert level.epsilon is not None
+            times = participations(sampling, rounds)
+            noise = noise_for(level.epsilon, lambda z: shares.event(z, times), 1, delta, level.adjacency)
+        return cls(level, sampling, rounds, noise, delta, 1, fewest, shares)._checked()
+
     def _checked(self) -> PrivacyPlan:
         level = self.level
         if self.noise == inf:
@@ -199,6 +238,8 @@ class PrivacyPlan:
                     f"{without:.3g} would do: leave cap out, or give about expected + 5 sqrt(expected)"
                 )
         if level.epsilon is not None and cost > level.epsilon * (1 + 1e-3):
+            if level.noise_multiplier is None:
+                raise too_large(level.epsilon, replace(self, noise=self.noise * SURE).most(self.rounds))
             rounds = self.affordable(level.epsilon)
             raise BudgetExceeded(
                 f"{self.rounds} rounds with noise_multiplier={self.noise:g} cost epsilon {cost:.4g}, and the run may "
@@ -209,6 +250,8 @@ class PrivacyPlan:
     @property
     def event(self) -> Event:
         """Of one round; of all of them, where turns are separated or clients add the noise themselves."""
+        if self.shares is not None:
+            return self.shares.event(self.noise, self.participations(self.rounds))
         if self.local:
             return Reports(self.noise, self.level.mechanism, self.participations(self.rounds))
         if self.sampling.gap is not None:
@@ -218,7 +261,12 @@ class PrivacyPlan:
     @property
     def at_once(self) -> bool:
         """Whether the whole run is charged when it begins."""
-        return self.sampling.gap is not None or self.local
+        return self.sampling.gap is not None or self.by_clients
+
+    @property
+    def by_clients(self) -> bool:
+        """Whether clients add the noise, so that what is charged is in how many rounds one takes part."""
+        return self.local or self.shares is not None
 
     @property
     def local(self) -> bool:
@@ -227,9 +275,11 @@ class PrivacyPlan:
 
     def charged(self, rounds: int, lost: int = 0) -> Charges:
         """What the first `rounds` rounds are to the accountant, and so many that were cut off."""
-        if self.local:
+        if self.by_clients:
             times = self.participations(rounds) + lost
-            return charges([Reports(self.noise, self.level.mechanism, times)] if times else [])
+            each = self.event if times else None
+            assert each is None or isinstance(each, Reports | Skellam)
+            return charges([] if each is None else [replace(each, times=times)])
         if self.sampling.gap is None or not rounds:
             return charges([(self.event, rounds + lost)])
         return charges([Gaussian(self.noise / sensitivity(self.bands, rounds, self.sampling.gap))])
@@ -274,44 +324,6 @@ class PrivacyPlan:
         return {UPDATE: update} | {name: factor * update for name, factor in more.items()} | within
 
 
-def measured_parts(level: UserLevel | None) -> dict[str, str]:
-    """The parts of a report that hold metrics, each with the name of its metric."""
-    return {} if level is None else {f"{MEASURED}{name}": name for name in level.metrics}
-
-
-def bounds_of(level: UserLevel, names: Sequence[str]) -> tuple[Bound, ...]:
-    """The bounds of a report whose parts have these names, in their order."""
-    assert level.clip is not None
-    beside = {LOSS, WITHIN, *measured_parts(level)}
-    found = [Bound(UPDATE, tuple(name for name in names if name not in beside), level.clip)]
-    if level.loss_bound is not None:
-        found.append(Bound(LOSS, (LOSS,), level.loss_bound))
-    if level.metrics:
-        found.append(Bound(METRICS, tuple(measured_parts(level)), sqrt(len(level.metrics))))
-    if level.clip_quantile is not None:
-        found.append(Bound(WITHIN, (WITHIN,), 0.5))
-    return tuple(found)
-
-
-def report_parts(level: UserLevel) -> tuple[str, ...]:
-    """The numbers that a report carries beside its message."""
-    loss = (LOSS,) if level.loss_bound is not None else ()
-    within = (WITHIN,) if level.clip_quantile is not None else ()
-    return (*loss, *measured_parts(level), *within)
-
-
-RELEASED = ("round", "clients", "update_norm", "epsilon", "clip", "bytes_down", "bytes_up")
-"""Columns of the history that tell no more than what every round releases."""
-
-
-def released_columns(level: UserLevel | RecordLevel, names: Iterable[str]) -> set[str]:
-    """Which of the history's columns are released: by these, and by no others, a run may be ended."""
-    public = {name for name in names if name.startswith("test_") and level.public_evaluation}
-    loss = {LOSS} if isinstance(level, UserLevel) and level.loss_bound is not None else set()
-    measured = {f"cohort_{name}" for name in level.metrics} if isinstance(level, UserLevel) else set()
-    return {*RELEASED, *public, *loss, *measured}
-
-
 def require_cohort(clients: NDArray[np.int64], sampling: Sampling, cap: int | None = None) -> None:
     """Holds a cohort against what no rule of drawing allows.
 
@@ -326,29 +338,6 @@ def require_cohort(clients: NDArray[np.int64], sampling: Sampling, cap: int | No
         )
     if len(clients) and not (clients.min() >= 0 and clients.max() < sampling.of):
         raise SamplerMismatch(f"a cohort holds clients outside of 0 to {sampling.of - 1}")
-
-
-def require_released(level: UserLevel | RecordLevel, rules: Sequence[Stopping]) -> None:
-    """Holds stopping rules against what a run releases: how long it runs is seen by everybody.
-
-    Raises:
-        UnregisteredRelease: a rule looks at something that is hidden, or measured on data that are not public.
-    """
-    for metric in (getattr(rule, "metric", None) for rule in rules):
-        if metric is None or metric in released_columns(level, [metric]):
-            continue
-        remedy = "leave the rule out"
-        if metric == LOSS and isinstance(level, UserLevel):
-            remedy = "release it, UserLevel(loss_bound=10.0)"
-        elif str(metric).startswith("test_"):
-            remedy = (
-                "measure on public data and say so, public_evaluation=True, or release a metric of the task, "
-                "UserLevel(metrics=('accuracy',)), whose column is cohort_accuracy"
-            )
-        raise UnregisteredRelease(
-            f"a stopping rule looks at {metric}, which is hidden: if it comes from the data of the people in the "
-            f"population, when the run ends tells of them. Take update_norm, or {remedy}"
-        )
 
 
 def _check_sampling(level: UserLevel, sampling: Sampling) -> None:

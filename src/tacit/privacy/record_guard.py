@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.checks import MOST
-from tacit.errors import BudgetExceeded, Exhausted, PrivacyError
+from tacit.errors import BudgetExceeded, Exhausted, LedgerMissing, PrivacyError
 from tacit.learning.batches import Batches, Examples, sampled
 from tacit.learning.solver import steps_for
 from tacit.learning.step import Perturbation
+from tacit.privacy.account import RIGHT_ONE
 from tacit.privacy.accountant import most
 from tacit.privacy.event import Charges, Unbounded, charges
 from tacit.privacy.guard import beyond
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.plan import participations, require_cohort
 from tacit.privacy.record_plan import Group, RecordPlan
-from tacit.privacy.record_statement import statement
+from tacit.privacy.record_statement import Standing, statement
 from tacit.privacy.record_wording import text
 from tacit.privacy.released import Released
 from tacit.privacy.saying import LANGUAGES
@@ -104,6 +105,8 @@ class RecordGuard:
         self, plan: RecordPlan, population: Population, folder: Path | None, saved: Mapping[str, Any] | None = None
     ) -> None:
         self.plan, self._population = plan, population
+        self.partner = ""
+        """The same run in the account of the clients, where these are protected too."""
         self.released = Released(folder)
         if saved is None:
             self.released.forget(MOST)
@@ -123,7 +126,7 @@ class RecordGuard:
                 self._account(k)  # those who were charged in rounds that were cut off
         elif self._ledger is not None:
             account, _ = self._account(0)
-            self._last = account.population, account.begin(self.run, self._digest).digest
+            self._last = account.population, account.begin(self.run, self._digest, population.name).digest
 
     @property
     def chance(self) -> int:
@@ -185,13 +188,16 @@ class RecordGuard:
             round: from 0.
             cohort: (K,) positions of those who took part.
             total: the sum.
+
+        Raises:
+            LedgerMissing: the ledger holds no charge for one of them.
         """
         for k in cohort.tolist():
             if self._ledger is not None:
                 account, _ = self._account(k)
+                entry = account.open_reserve(self.run, round, _print(round, total))
+                self._open += [] if entry is None else [(account, entry)]
                 self._lost[k] -= 1
-                if not account.released(_print(round, total)):
-                    self._open += [(account, e) for e in account.open_rounds(self.run) if e.round == round][-1:]
             self._taken[k] += 1
         self.commit(total)
 
@@ -211,7 +217,7 @@ class RecordGuard:
 
     def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
         """What the run promises: after it, of what was done; before it, of what is planned."""
-        told = statement(self.plan, rounds, self._standing(final), self._population.synthetic, self.secure)
+        told = statement(self.plan, rounds, self._standing(final), self._population, self.secure, self._others())
         return told | {"text": {language: text(told, language) for language in LANGUAGES}}
 
     def forget(self) -> None:
@@ -223,17 +229,41 @@ class RecordGuard:
         if self._ledger is not None:
             self._ledger.close()
 
-    def _standing(self, final: bool) -> dict[Group, tuple[int, list[Charges]]]:
-        """For each group, in how many rounds its busiest client took part, and what its clients were charged before."""
-        found: dict[Group, tuple[int, list[Charges]]] = {}
-        for group in self.plan.groups:
-            members = [k for k in self._charged_ones if self.plan.group(k) == group]
-            most_often = max((self._charged(k) for k in members), default=0)
-            accounts = [self._accounts[k][0] for k in members if k in self._accounts]
-            earlier = (account.charges(without_run=self.run) for account in accounts)
-            before = {charged: None for charged in earlier if charged}
-            found[group] = (most_often if final else self.plan.participations, list(before))
+    def _standing(self, final: bool) -> Standing:
+        """For each group, in how many rounds its busiest client took part, and what its clients were charged beside.
+
+        That is, for each of the different charges by other runs, in how many rounds of this one its busiest client took
+        part: clients that were drawn in other runs only count too.
+        """
+        found: dict[Group, tuple[int, dict[Charges, int]]] = {group: (0, {}) for group in self.plan.groups}
+        if not final:
+            found = {group: (self.plan.participations, {}) for group in found}
+        for k in self._charged_ones:
+            most_often, beside = found[self.plan.group(k)]
+            found[self.plan.group(k)] = max(most_often, self._charged(k)), beside
+        for k, charged, mine in self._elsewhere():
+            beside = found[self.plan.group(k)][1]
+            beside[charged] = max(mine, beside.get(charged, 0))
         return found
+
+    def _elsewhere(self) -> Iterator[tuple[int, Charges, int]]:
+        """Every client that other runs were charged for, with their charges, and for how many rounds this run was."""
+        if self._ledger is None:
+            return
+        known = {account.population for account in self._ledger.accounts() if account.unit == "record"}
+        mine = {account.population for account, _ in self._accounts.values()}
+        # Looking for the accounts of clients may take reading the data of all of them.
+        for k in range(len(self._population)) if known - mine else sorted(self._accounts):
+            name = self._accounts[k][0].population if k in self._accounts else _commitment(self._population, k)
+            account = self._ledger.account(name, "record")
+            if name in known and (charged := account.charges(without_run=self.run)):
+                yield k, charged, account.reserved(self.run)
+
+    def _others(self) -> int:
+        """How many runs were charged for these clients as a whole, beside this one."""
+        if self._ledger is None:
+            return 0
+        return len(self._ledger.account(self._population.name, "user").runs() - {self.partner})
 
     def _charge(self, k: int, round: int) -> tuple[Account, Entry]:
         account, before = self._account(k)
@@ -247,7 +277,7 @@ class RecordGuard:
                     self._refuse(k, before, epsilon, delta)
 
         event = group.event if self.secure else Unbounded()
-        return account, account.reserve(self.run, round, event, self._digest, allow)
+        return account, account.reserve(self.run, round, event, self._digest, allow, delta=group.delta)
 
     def _account(self, k: int) -> tuple[Account, Charges]:
         if k not in self._accounts:
@@ -256,6 +286,12 @@ class RecordGuard:
             self._accounts[k] = account, account.charges(without_run=self.run)
             self._look_ahead(k)
             self._lost[k] = account.reserved(self.run) - self._taken[k]
+            if self._lost[k] < 0:
+                raise LedgerMissing(
+                    f"the ledger holds {account.reserved(self.run)} charges of this run for client "
+                    f"{self._population.ids[k]!r}, which took part {self._taken[k]} times: it is older, or another "
+                    f"one. {RIGHT_ONE}"
+                )
         return self._accounts[k]
 
     @property

@@ -73,8 +73,18 @@ class RecordLevel:
                 f"publishing one of them in clear would be allowed. Give less than {1 / fewest:g}, or leave delta out"
             )
 
-    def clashes(self, task: Task, algorithm: Algorithm) -> Iterator[PrivacyError]:
-        """What of a model and a method would tell of records past the noise."""
+    def clashes(self, task: Task, algorithm: Algorithm, beside: UserLevel | None = None) -> Iterator[PrivacyError]:
+        """What of a model, a method and a claim that stands `beside` would tell of records past the noise."""
+        if beside is not None and beside.metrics:
+            yield UnregisteredRelease(
+                f"metrics is {beside.metrics!r}, and each client measures them exactly on its own records, past the "
+                "noise of its local steps: record_privacy does not cover them. Leave metrics out, or record_privacy"
+            )
+        if beside is not None and beside.loss_bound is not None:
+            yield UnregisteredRelease(
+                f"loss_bound is {beside.loss_bound!r}, and the training loss is computed from the records past the "
+                "noise of local steps, so record_privacy hides it: leave loss_bound out, or record_privacy"
+            )
         named = task.model.named_modules()
         mixing = [name for name, module in named if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         if mixing:

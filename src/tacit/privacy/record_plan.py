@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from math import inf
 
@@ -17,6 +17,7 @@ from tacit.privacy.calibration import noise_for
 from tacit.privacy.event import Charges, LocalSteps, charges
 from tacit.privacy.record_level import RecordLevel
 from tacit.privacy.settings import LOUDEST
+from tacit.privacy.usable import SURE, too_large
 
 Int = NDArray[np.int64]
 GROUPS = 16
@@ -86,6 +87,9 @@ class RecordPlan:
                     f"most {LOUDEST / 100:g}, or a larger epsilon"
                 )
             if level.epsilon is not None and plan.most(group, participations) > level.epsilon * (1 + 1e-3):
+                if level.noise_multiplier is None:
+                    usable = plan.most(replace(group, noise=group.noise * SURE), participations)
+                    raise too_large(level.epsilon, usable)
                 raise BudgetExceeded(
                     f"{participations} rounds with noise_multiplier={group.noise:g} cost a client of {group.fewest} "
                     f"records epsilon {plan.most(group, participations):.4g}, and the run may spend {level.epsilon:g}: "

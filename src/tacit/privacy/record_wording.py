@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from tacit.privacy.saying import (
     Say,
     Statement,
+    by_renyi,
     chooser,
+    data_themselves,
+    engine_tried,
     evaluation,
     foreseen,
     label,
@@ -48,6 +51,8 @@ def _protected(s: Statement, say: Say) -> Iterator[str]:
         f"Unit: every single {s['unit']} of each of {s['clients']:,} participants. How many each has is public.",
         f"保护单位：{s['clients']:,} 个参与者各自的每一条记录（{s['unit']}）；各自的记录数是公开的。",
     )
+    if s["record"] is not None:
+        yield say(f"A record is {s['record']['en']}.", f"一条记录是{s['record']['zh']}。")
     meanings = {
         "zero-out": say("one record is replaced by nothing", "一条记录换成空"),
         "replace-one": say("one record is replaced by any other", "一条记录换成任意其他记录"),
@@ -67,10 +72,11 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
         changed = say("Putting any other in place of one record", "把一条记录换成任意其他记录")
     yield say(
         f"{changed} changes the probability of anything that its holder sends by a factor of at most "
-        f"e^{s['epsilon']:.4g} ({factor}), except with probability {s['delta']:.3g}. That is the largest of all "
-        "participants; what holds for each stands below.",
+        f"e^{s['epsilon']:.4g} ({factor}), except with probability {s['delta']:.3g}. Each of the two is the "
+        "largest of all participants, so that together they hold for every record; what holds for each stands below.",
         f"{changed}，其持有者发送的任何内容的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），"
-        f"例外的概率为 {s['delta']:.3g}。这是各参与者中最大的；各自的数值见下。",
+        f"例外的概率为 {s['delta']:.3g}。两者各取所有参与者中的最大值，因此合在一起对每条记录都成立；"
+        "各自的数值见下。",
     )
 
 
@@ -104,21 +110,22 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
     )
     yield say(
         f"Each record's gradient is cut to a norm of {s['clip']:g}, and Gaussian noise of {s['noise_multiplier']:.6g} "
-        "times that is added to the sum of every step, before the sum is used for anything.",
-        f"每条记录的梯度范数截断到 {s['clip']:g}，每一步的梯度和在使用之前加上其 {s['noise_multiplier']:.6g} 倍的"
-        "高斯噪声。",
+        "times that (where epsilon is largest) is added to the sum of every step, before the sum is used for anything.",
+        f"每条记录的梯度范数截断到 {s['clip']:g}，每一步的梯度和在使用之前加上其 {s['noise_multiplier']:.6g} 倍"
+        "（epsilon 最大处）的高斯噪声。",
     )
     if s["secure_randomness"]:
         yield say(
             "The noise and the coins came from the operating system's randomness and cannot be foreseen.",
             "噪声与抽样来自操作系统的随机源，无法预知。",
         )
-    none = say("no bound", "无界")
+    none, there = say("no bound", "无界"), max(s["groups"], key=lambda group: group["epsilon"] or 0.0)
     yield say(
-        f"By privacy loss distributions epsilon is {told(s['epsilon_pld'], none)}, by Renyi divergences "
-        f"{told(s['epsilon_rdp'], none)} (a second opinion), for {s['participations']:,} rounds; {s['accountant']}.",
-        f"{s['participations']:,} 轮的 epsilon：按隐私损失分布为 {told(s['epsilon_pld'], none)}，"
-        f"按 Rényi 散度为 {told(s['epsilon_rdp'], none)}（用作核对）；{s['accountant']}。",
+        f"By privacy loss distributions epsilon is {told(s['epsilon_pld'], none)} where it is largest, by Renyi "
+        f"divergences {by_renyi(s, say)} (a second opinion), for {s['participations']:,} rounds at delta "
+        f"{there['delta']:.3g}; {s['accountant']}.",
+        f"epsilon 最大处，{s['participations']:,} 轮：按隐私损失分布为 {told(s['epsilon_pld'], none)}，"
+        f"按 Rényi 散度为 {by_renyi(s, say)}（用作核对），delta 为 {there['delta']:.3g}；{s['accountant']}。",
     )
 
 
@@ -128,7 +135,8 @@ def _groups(s: Statement, say: Say) -> Iterator[str]:
         records = f"{few:,}" if few == many else f"{few:,} - {many:,}"
         epsilon = told(group["epsilon"], say("no finite bound", "没有有限的界"))
         yield say(
-            f"{clients:,} with {records} records: epsilon {epsilon} at delta {group['delta']:.3g}, in at most "
+            f"{clients:,} {'participant' if clients == 1 else 'participants'} with {records} "
+            f"{'record' if many == 1 else 'records'}: epsilon {epsilon} at delta {group['delta']:.3g}, in at most "
             f"{group['rounds']:,} rounds of {group['steps']:,} steps, rate {group['rate']:.4g}, noise multiplier "
             f"{group['noise_multiplier']:.4g}.",
             f"{clients:,} 个参与者，各有 {records} 条记录：epsilon {epsilon}（delta {group['delta']:.3g}），"
@@ -143,9 +151,15 @@ def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
         return
     total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(
-        f"With earlier runs on the same records, epsilon in all is at most {total}, for the participant of which it is "
-        "largest. Each participant has an account of its own in the ledger.",
-        f"连同此前对同样记录的运行，epsilon 合计最多为 {total}（取最大的参与者）。每个参与者在账本中有自己的账户。",
+        f"With other record-level runs on the same records, epsilon of all of them is at most {total}, for the "
+        "participant of which it is largest, drawn in this run or not. Each participant has an account of its own in "
+        "the ledger.",
+        f"连同对同样记录的其他记录级运行，epsilon 合计最多为 {total}（取所有参与者中最大的，不论本次是否抽中）。"
+        "每个参与者在账本中有自己的账户。",
+    )
+    yield say(
+        f"Not in it: {s['user_runs']:,} other runs that were charged for these participants as a whole (user-level).",
+        f"不在其内：另有 {s['user_runs']:,} 次运行按参与者整体（用户级）记账。",
     )
     budget = told(s["population_budget"], say("none was set", "未设定"))
     yield say(
@@ -164,6 +178,8 @@ def _not_covered(s: Statement, say: Say) -> Iterator[str]:
         "参与者是否参加、有多少条记录、训练多少步、花多长时间；以及训练是否出错。",
     )
     yield evaluation(s, say)
+    yield from data_themselves(say)
+    yield engine_tried(say)
     yield say(
         "The choice of hyper-parameters, where it was made by looking at the records in other runs.",
         "超参数的选择，如果它是在其他运行中看着这些记录作出的。",

@@ -59,11 +59,16 @@ def foreseen(say: Say) -> str:
 
 def unbounded(s: Statement, say: Say) -> str:
     """What holds where there is no epsilon."""
-    factor = told(s["factor"], say("none", "无"))
     return say(
-        f"There is no finite epsilon (at delta {s['delta']:.3g}), and no factor: {factor}.",
-        f"没有有限的 epsilon（delta 为 {s['delta']:.3g}），也没有倍数：{factor}。",
+        f"There is no finite epsilon (at delta {s['delta']:.3g}): nothing is claimed.",
+        f"没有有限的 epsilon（delta 为 {s['delta']:.3g}）：不作任何承诺。",
     )
+
+
+def by_renyi(s: Statement, say: Say) -> str:
+    """What the second accountant says; it knows no bound where the first one may know one."""
+    nothing = say("no bound", "无界") if s["epsilon_pld"] is None else say("not known", "未知")
+    return told(s["epsilon_rdp"], nothing)
 
 
 def nobodys(s: Statement, say: Say) -> Iterator[str]:
@@ -74,6 +79,28 @@ def nobodys(s: Statement, say: Say) -> Iterator[str]:
     )
     budget = told(s["population_budget"], say("none was set", "未设定"))
     yield say(f"Budget: {budget}.", f"预算：{budget}。")
+
+
+def data_themselves(say: Say) -> Iterator[str]:
+    """What was made of the data before the run, and what is told of them beside it."""
+    yield say(
+        "What is said of the data themselves: counts and notes of a scenario, digests in checkpoints and the ledger; "
+        "and the names of items and categories that a model knows, where these were collected from the data.",
+        "对数据本身的说明：场景中的计数与备注、检查点和账本中的摘要；以及从数据中收集的、模型所知的条目和类别名称。",
+    )
+    yield say(
+        "What training starts from, and anything else that was trained on these data without privacy.",
+        "训练的起点，以及用这些数据不带隐私保护训练的其他任何东西。",
+    )
+
+
+def engine_tried(say: Say) -> str:
+    """What is told by the name of the engine."""
+    return say(
+        "The name of the engine that took the local steps, where the model fails on made-up examples: engines were "
+        "then tried on real ones.",
+        "执行本地训练步的引擎名称，如果模型在虚构样本上无法运行：此时引擎是在真实样本上试选的。",
+    )
 
 
 def rows_beside(say: Say) -> str:

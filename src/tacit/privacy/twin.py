@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tacit.aggregation.stage import Chain
+from tacit.aggregation.secure_sum import SecureSum
 from tacit.learning.batches import Examples
 from tacit.population.population import Int, Population
-from tacit.privacy.clip import clip_of
+from tacit.privacy.distributed import ClipDiscrete
 from tacit.privacy.plan import PrivacyPlan
 from tacit.selection.cohort import Poisson, Selection, Separated, Uniform
 
@@ -107,8 +107,15 @@ def twin_of(federation: Federation, plan: PrivacyPlan, canaries: int, audit: Aud
     twin.selection = joined(federation.selection, clients, canaries)
     twin.privacy = level_of(plan, clients + canaries, insecure)
     twin.audit = audit
+    if isinstance(twin.aggregation, SecureSum):  # nobody is lost, and all add their noise: as little as is claimed
+        twin.aggregation = replace(twin.aggregation, lost=(), corrupt=0.0)
     # An adaptive clip norm follows the share of a cohort, so the clip has to know the twin's.
-    (*stages, _), layout = federation.chain.stages, federation.chain.layouts[0]
-    expected = twin.selection.sampling(clients + canaries).size
-    twin.chain = Chain.of((*stages, clip_of(twin.privacy, layout.names, expected)), layout)
+    *stages, _ = federation.chain.stages
+    twin.chain = twin.chained(stages)
+    *others, clip = twin.chain.stages
+    if isinstance(clip, ClipDiscrete):
+        needed = max(1, round(twin.selection.sampling(clients + canaries).size))
+        twin.chain = replace(
+            twin.chain, stages=(*others, replace(clip, shares=replace(clip.shares, honest=needed), places=clip.places))
+        )
     return twin

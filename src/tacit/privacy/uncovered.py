@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tacit.privacy.saying import Say, Statement, evaluation, rows_beside
+from tacit.privacy.saying import Say, Statement, data_themselves, engine_tried, evaluation, rows_beside
 
 
 def not_covered(s: Statement, say: Say) -> Iterator[str]:
@@ -22,15 +22,8 @@ def not_covered(s: Statement, say: Say) -> Iterator[str]:
         "The choice of hyper-parameters, where it was made by looking at private data in other runs.",
         "超参数的选择，如果它是在其他运行中看着私有数据作出的。",
     )
-    yield say(
-        "What is said of the data themselves: counts and notes of a scenario, digests in checkpoints and the ledger; "
-        "and the names of items and categories that a model knows, where these were collected from the data.",
-        "对数据本身的说明：场景中的计数与备注、检查点和账本中的摘要；以及从数据中收集的、模型所知的条目和类别名称。",
-    )
-    yield say(
-        "What training starts from, and anything else that was trained on these data without privacy.",
-        "训练的起点，以及用这些数据不带隐私保护训练的其他任何东西。",
-    )
+    yield from data_themselves(say)
+    yield engine_tried(say)
     yield say(
         "The same people under other data: the ledger knows a population by its data, unless it was given a name.",
         "同样的人的其他数据：除非给群体命名，账本按数据识别群体。",

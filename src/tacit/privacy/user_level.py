@@ -19,8 +19,8 @@ from tacit.privacy.settings import clip_problems, common_problems, is_positive, 
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
 
-GAUSSIAN, BISR = "gaussian", "bisr"
-MECHANISMS = (GAUSSIAN, BISR)
+GAUSSIAN, BISR, SKELLAM = "gaussian", "bisr", "skellam"
+MECHANISMS = (GAUSSIAN, BISR, SKELLAM)
 LEAST, MOST = 1e-100, 1e100
 """Clip norms that leave room for a grid of numbers below them."""
 FEW = 100
@@ -44,7 +44,9 @@ class UserLevel:
         adjacency: "zero-out" (a client's data are replaced by nothing) or "replace-one" (by any others).
         noise_multiplier: z, instead of following from epsilon; with both, epsilon is a limit.
         mechanism: "gaussian", independent noise in every round; or "bisr", noise that mostly cancels along the model's
-            way ([Kalinin25] arXiv:2505.12128), for populations where sampling cannot be claimed: with tacit.Separated.
+            way ([Kalinin25] arXiv:2505.12128), for populations where sampling cannot be claimed: with tacit.Separated;
+            or "skellam", noise that clients add under the masks of `aggregation=SecureSum()`, so that the server needs
+            no trust ([Agarwal21] arXiv:2110.04995): without credit for sampling, sized for the honest clients.
         most_examples: a client with n_k examples counts by `min(n_k, most_examples) / most_examples`.
         loss_bound: releases the mean training loss too, each client's clipped to [0, loss_bound], for half a percent
             more noise. Hidden when None.
@@ -95,6 +97,8 @@ class UserLevel:
             yield PrivacyError(f"clip_quantile is {quantile!r}: give a number between 0 and 1, such as 0.5")
         if self.mechanism not in self.mechanisms:
             yield PrivacyError(f"mechanism is {self.mechanism!r}: give one of {', '.join(map(repr, self.mechanisms))}")
+        if self.mechanism == SKELLAM:
+            yield from self._beside_the_update()
         if self.loss_bound is not None and not is_positive(self.loss_bound):
             yield PrivacyError(f"loss_bound is {self.loss_bound!r}: give a positive, finite number, or leave it out")
         named: object = self.metrics
@@ -104,6 +108,14 @@ class UserLevel:
             yield PrivacyError(f"metrics is {self.metrics!r}: give each name once")
         if self.most_examples is not None and not is_count(self.most_examples):
             yield PrivacyError(count("most_examples", self.most_examples)[0])
+
+    def _beside_the_update(self) -> Iterator[PrivacyError]:
+        """Releases that there is no noise for."""
+        for name in ("clip_quantile", "loss_bound", "metrics"):
+            if getattr(self, name) not in (None, ()):
+                yield PrivacyError(
+                    f"{name} is {getattr(self, name)!r}: mechanism {SKELLAM!r} releases the update alone, leave it out"
+                )
 
     def clashes(self, algorithm: Algorithm) -> Iterator[PrivacyError]:
         """Why these settings and a method do not go together."""

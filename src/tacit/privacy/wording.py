@@ -7,7 +7,7 @@ from typing import Any
 
 from tacit.checks import is_number, is_whole
 from tacit.errors import DamagedFile, Problems
-from tacit.privacy.saying import Say, Statement, chooser, foreseen, label, nobodys, told, unbounded, worlds
+from tacit.privacy.saying import Say, Statement, by_renyi, chooser, foreseen, label, nobodys, told, unbounded, worlds
 from tacit.privacy.uncovered import not_covered
 
 FIELDS: dict[str, str] = {
@@ -32,8 +32,11 @@ FIELDS: dict[str, str] = {
     "participations": "whole",
     "epsilon_population_total": "number or null",
     "earlier_charges": "whole",
+    "record_runs": "whole",
     "population_budget": "number or null",
     "weights_bounded_at": "whole or null",
+    "summed_at_least": "whole or null",
+    "honest": "whole or null",
     "releases": "list",
     "accountant": "text",
     "synthetic": "truth",
@@ -139,11 +142,13 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
         yield unbounded(s, say)
         return
     factor = told(s["factor"], say("beyond all numbers", "大到无法表示"))
+    what = say("whatever the rounds release", "各轮发布的任何内容")
+    if s["mechanism"].startswith("local-"):
+        what = say("whatever the participant sends, in all rounds,", "该参与者在各轮中发送的任何内容")
     yield say(
-        f"{changed} changes the probability of whatever the rounds release by a factor of at most e^{s['epsilon']:.4g} "
+        f"{changed} changes the probability of {what} by a factor of at most e^{s['epsilon']:.4g} "
         f"({factor}), except with probability {s['delta']:.3g}.",
-        f"{changed}，各轮发布的任何内容的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），"
-        f"例外的概率为 {s['delta']:.3g}。",
+        f"{changed}，{what}的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），例外的概率为 {s['delta']:.3g}。",
     )
 
 
@@ -160,6 +165,9 @@ def _against(s: Statement, say: Say) -> Iterator[str]:
             f"无需信任任何人；只看到模型的人知道得不会更多：最多 {told(s['epsilon'], none)}。",
         )
         return
+    if s["mechanism"] == "skellam":
+        yield from _against_with_shares(s, say)
+        return
     yield say(
         f"Whoever sees the published models, all of them, and not who took part: epsilon {told(s['epsilon'], none)}.",
         f"看到全部公开模型、但不知道谁参加了的人：epsilon {told(s['epsilon'], none)}。",
@@ -173,9 +181,37 @@ def _against(s: Statement, say: Say) -> Iterator[str]:
         f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
         "服务器应当照实加噪声，且不查看单个上传内容。",
     )
+    if s["summed_at_least"] is not None:
+        yield say(
+            f"TRUSTED AGGREGATOR: secure aggregation shows the server sums of at least {s['summed_at_least']:,} "
+            "reports and no single one, but it sees these sums before it adds the noise. No claim holds against it if "
+            "it keeps them.",
+            f"受信任的聚合者：安全聚合只让服务器看到至少 {s['summed_at_least']:,} 份上传内容的和，看不到单份；"
+            "但它在加噪声之前看到这些和。如果它保留这些和，则任何承诺都不防范它。",
+        )
     yield say(
         "Other participants: as those who see the published models; of themselves they know when they took part.",
         "其他参与者：与看到公开模型的人相同；他们只知道自己何时参加。",
+    )
+
+
+def _against_with_shares(s: Statement, say: Say) -> Iterator[str]:
+    none = say("no finite bound", "没有有限的界")
+    yield say(
+        f"Everybody else, the server among them, who sees who takes part and every noised sum: epsilon "
+        f"{told(s['epsilon'], none)}, for a participant in at most {s['participations']:,} rounds (that chance puts "
+        "any of them into more has a probability of at most 1e-6). Nobody is to be trusted with adding the noise.",
+        f"其他所有人，包括知道谁参加、并看到每个加噪声之和的服务器：epsilon {told(s['epsilon'], none)}，"
+        f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
+        "无需信任任何人来加噪声。",
+    )
+    fewest, honest = told(s["summed_at_least"], "?"), told(s["honest"], "?")
+    yield say(
+        f"That rests on secure aggregation: sums are of at least {fewest} reports, and at least {honest} of the "
+        "participants in each add their noise and tell nobody of it. Where fewer do, there is less noise than is "
+        "claimed.",
+        f"这依赖于安全聚合：每个和至少含 {fewest} 份上传内容，其中至少 {honest} 个参与者照实加噪声且不泄露它。"
+        "如果不足，噪声就比所承诺的小。",
     )
 
 
@@ -191,14 +227,11 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
             f"另有 {s['rounds_lost']:,} 轮因运行中断而按已发布计算。",
         )
     if s["mechanism"].startswith("local-"):
-        yield say(
-            f"Every participant cuts its report to a norm of {s['clip']:g} and adds noise ({s['mechanism']}) of "
-            f"{s['noise_multiplier']:.6g} times that itself, before it sends it ({s['bands']} draw each). A simulation "
-            "draws the Gaussian noise of a cohort as one.",
-            f"每个参与者把上传内容的范数截断到 {s['clip']:g}，并在发送之前自己加上其 "
-            f"{s['noise_multiplier']:.6g} 倍的噪声（{s['mechanism']}，各抽取 {s['bands']} 次）。"
-            "模拟中一轮的高斯噪声合并为一次抽取。",
-        )
+        yield _noise_of_each(s, say)
+        yield from _weights(s, say)
+        return
+    if s["mechanism"] == "skellam":
+        yield _noise_of_all(s, say)
         yield from _weights(s, say)
         return
     yield say(
@@ -214,7 +247,10 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
             f"这是第一轮的范数；此后它跟随各份上传内容范数的 {s['clip_quantile']:g} 分位数，该分位数加噪声后发布。",
         )
     if s["mechanism"] == "gaussian":
-        yield say(f"The noise of rounds is independent ({s['bands']}).", f"各轮噪声相互独立（{s['bands']}）。")
+        yield say(
+            f"The noise of rounds is independent: each round's is {s['bands']} draw of its own.",
+            f"各轮噪声相互独立：每轮各自抽取 {s['bands']} 次。",
+        )
     else:
         yield say(
             f"The noise is correlated ({s['mechanism']}): each round's combines the draws of {s['bands']:,} rounds, "
@@ -238,6 +274,33 @@ def _mechanism(s: Statement, say: Say) -> Iterator[str]:
             "The noise and the draws came from the operating system's randomness and cannot be foreseen.",
             "噪声与抽样来自操作系统的随机源，无法预知。",
         )
+
+
+def _noise_of_all(s: Statement, say: Say) -> str:
+    return say(
+        f"Every participant turns its report by a public rotation, cuts it to a norm of {s['clip']:g}, rounds it at "
+        f"random to integers, and adds Skellam noise before it masks it. The noise of {told(s['honest'], '?')} "
+        f"participants together has a standard deviation of {s['noise_multiplier']:.6g} times the largest norm of a "
+        "rounded report. A simulation draws the noise of a sum as one, unless it runs the whole protocol.",
+        f"每个参与者先用公开的旋转变换上传内容，把范数截断到 {s['clip']:g}，随机取整，加上 Skellam 噪声，然后加掩码。"
+        f"{told(s['honest'], '?')} 个参与者的噪声合起来，标准差是取整后最大范数的 {s['noise_multiplier']:.6g} 倍。"
+        "除非运行完整协议，模拟中一个和的噪声合并为一次抽取。",
+    )
+
+
+def _noise_of_each(s: Statement, say: Say) -> str:
+    norm, spread = say("Euclidean norm", "欧几里得范数"), say("standard deviation", "标准差")
+    end = say("A simulation draws the Gaussian noise of a cohort as one.", "模拟中一轮的高斯噪声合并为一次抽取。")
+    if s["mechanism"] == "local-laplace":
+        norm, spread = say("1-norm", "1-范数"), say("scale", "尺度参数")
+        end = say("The noise of each participant is drawn alone.", "各参与者的噪声分别抽取。")
+    return say(
+        f"Every participant cuts its report to a {norm} of {s['clip']:g}, and adds noise ({s['mechanism']}) whose "
+        f"{spread} is {s['noise_multiplier']:.6g} times that to every number of it itself, before it sends it "
+        f"({s['bands']} draw each). {end}",
+        f"每个参与者把上传内容的{norm}截断到 {s['clip']:g}，并在发送之前自己加上噪声（{s['mechanism']}）："
+        f"对其中每个数，{spread}为该值的 {s['noise_multiplier']:.6g} 倍（各抽取 {s['bands']} 次）。{end}",
+    )
 
 
 def _weights(s: Statement, say: Say) -> Iterator[str]:
@@ -283,10 +346,17 @@ def _sampling(sampling: Mapping[str, Any], say: Say) -> str:
 
 def _accounting(s: Statement, say: Say) -> Iterator[str]:
     none = say("no bound", "无界")
+    if s["mechanism"] == "skellam":
+        yield say(
+            f"By Renyi divergences epsilon is {by_renyi(s, say)}; no privacy loss distribution is known for this "
+            f"noise; {s['accountant']}.",
+            f"按 Rényi 散度，epsilon 为 {by_renyi(s, say)}；这种噪声没有已知的隐私损失分布；{s['accountant']}。",
+        )
+        return
     yield say(
         f"By privacy loss distributions epsilon is {told(s['epsilon_pld'], none)}, by Renyi divergences "
-        f"{told(s['epsilon_rdp'], none)} (a second opinion); {s['accountant']}.",
-        f"按隐私损失分布，epsilon 为 {told(s['epsilon_pld'], none)}；按 Rényi 散度为 {told(s['epsilon_rdp'], none)}"
+        f"{by_renyi(s, say)} (a second opinion); {s['accountant']}.",
+        f"按隐私损失分布，epsilon 为 {told(s['epsilon_pld'], none)}；按 Rényi 散度为 {by_renyi(s, say)}"
         f"（用作核对）；{s['accountant']}。",
     )
 
@@ -294,14 +364,18 @@ def _accounting(s: Statement, say: Say) -> Iterator[str]:
 def _over_all_runs(s: Statement, say: Say) -> Iterator[str]:
     if s["synthetic"]:
         yield from nobodys(s, say)
-        if s["epsilon_population_total"] is None and not s["earlier_charges"]:
+        if s["epsilon_population_total"] is None and not s["earlier_charges"] and not s["record_runs"]:
             return
     total = told(s["epsilon_population_total"], say("not known as a finite number", "没有有限的数"))
     yield say(
-        f"Other private runs on this population were charged {s['earlier_charges']:,} times (for a round, or for a "
-        f"whole run whose noise is correlated); with this run, epsilon in all: {total}.",
-        f"对同一群体的其他隐私运行共记账 {s['earlier_charges']:,} 次（每次为一轮，或噪声相关的整个运行）；"
-        f"连同本次，epsilon 合计：{total}。",
+        f"Other user-level runs on this population were charged {s['earlier_charges']:,} times (for a round, or for a "
+        f"whole run whose noise is correlated); with this run, epsilon of all user-level runs: {total}.",
+        f"对同一群体的其他用户级隐私运行共记账 {s['earlier_charges']:,} 次（每次为一轮，或噪声相关的整个运行）；"
+        f"连同本次，所有用户级运行的 epsilon 合计：{total}。",
+    )
+    yield say(
+        f"Not in it: {s['record_runs']:,} other runs that were charged for single records of these participants.",
+        f"不在其内：另有 {s['record_runs']:,} 次运行按这些参与者的单条记录记账。",
     )
     budget = told(s["population_budget"], say("none was set", "未设定"))
     yield say(f"Budget of the population over all runs: {budget}.", f"该群体历次运行的总预算：{budget}。")

@@ -21,6 +21,8 @@ INK, QUIET, BLUE, ORANGE, GREEN, RED, VIOLET = (
     "#7a5ea8",
 )
 PALE = "#c4d8ee"
+ROUND = "round"
+"""What stands below an axis of rounds, which are whole numbers."""
 COLOURS = (BLUE, ORANGE, GREEN, RED, VIOLET, QUIET)
 Table = Mapping[str, Mapping[str, float | None]]
 
@@ -32,6 +34,7 @@ def figure(draw: Any, width: float = 6.4, height: float = 3.0) -> str:
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     style: Any = {
         "svg.hashsalt": "tacit",
@@ -45,6 +48,8 @@ def figure(draw: Any, width: float = 6.4, height: float = 3.0) -> str:
         axes = drawing.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
+        if axes.get_xlabel() == ROUND:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         buffer = io.StringIO()
         drawing.savefig(buffer, format="svg", metadata={"Date": None})
     return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)
@@ -61,7 +66,7 @@ def loss_curves(history: pandas.DataFrame, part: str = "test") -> str | None:
         if "test_loss" in history and history["test_loss"].notna().any():
             known = history[history["test_loss"].notna()]
             axes.plot(known["round"], known["test_loss"], color=ORANGE, label=part)
-        axes.set(xlabel="round", ylabel="loss")
+        axes.set(xlabel=ROUND, ylabel="loss")
         axes.legend(frameon=False)
 
     return figure(draw)
@@ -73,8 +78,11 @@ def privacy_spent(history: pandas.DataFrame, claim: Mapping[str, Any] | None) ->
         return None
 
     def draw(axes: Axes) -> None:
-        axes.plot(history["round"], history["epsilon"], color=BLUE, label=f"spent, at delta {claim['delta']:.2g}")
-        axes.set(xlabel="round", ylabel="epsilon", ylim=(0, None))
+        label = f"spent, at delta {claim['delta']:.2g}"
+        if claim.get("unit") == "record":
+            label = f"spent by the client with the most, at delta {claim['delta']:.2g} at most"
+        axes.plot(history["round"], history["epsilon"], color=BLUE, label=label)
+        axes.set(xlabel=ROUND, ylabel="epsilon", ylim=(0, None))
         axes.legend(frameon=False)
 
     return figure(draw)
@@ -90,7 +98,7 @@ def metric_curves(history: pandas.DataFrame, part: str = "test") -> str | None:
         for name, colour in zip(names, COLOURS * (1 + len(names) // len(COLOURS)), strict=False):
             known = history[history[name].notna()]
             axes.plot(known["round"], known[name], color=colour, label=str(name).removeprefix("test_"))
-        axes.set(xlabel="round", ylabel=f"{part} metric")
+        axes.set(xlabel=ROUND, ylabel=f"{part} metric")
         axes.legend(frameon=False, ncols=2)
 
     return figure(draw)
@@ -106,7 +114,7 @@ def phases(history: pandas.DataFrame) -> str:
         values = [history[n] for n in names]
         labels = [n.removeprefix("seconds_") for n in names]
         axes.stackplot(history["round"], values, labels=labels, colors=COLOURS[: len(names)], linewidth=0)
-        axes.set(xlabel="round", ylabel="seconds")
+        axes.set(xlabel=ROUND, ylabel="seconds")
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=5)
 
     return figure(draw)
@@ -119,10 +127,10 @@ def participation(history: pandas.DataFrame) -> str:
         hidden = history["set_aside"].isna().all()
         label = "expected" if hidden else "counted"
         axes.bar(history["round"], history["clients"], color=PALE, width=0.9, label=label)
-        if not hidden:
+        if not hidden and history["set_aside"].any():
             bottom = history["clients"]
             axes.bar(history["round"], history["set_aside"], bottom=bottom, color=RED, width=0.9, label="set aside")
-        axes.set(xlabel="round", ylabel="clients")
+        axes.set(xlabel=ROUND, ylabel="clients")
         step = axes.twinx()
         step.plot(history["round"], history["update_norm"], color=ORANGE, label="length of the step")
         step.set_ylabel("change of the model (norm)")
@@ -148,13 +156,15 @@ def trade_off(points: Sequence[tuple[float, float, float]], without: float, metr
     return figure(draw)
 
 
-def comparison_bars(comparison: Table, metric: str, intervals: Mapping[str, Sequence[float]] | None = None) -> str:
-    """One metric for every way of learning; with confidence intervals where they are known."""
+def comparison_bars(
+    comparison: Table, metric: str, intervals: Mapping[str, Sequence[float]] | None = None, own: str = "federated"
+) -> str:
+    """One metric for every way of learning, `own` in colour; with confidence intervals where they are known."""
     known = {name: value for name, row in comparison.items() if (value := row.get(metric)) is not None}
     names = list(reversed(known))
 
     def draw(axes: Axes) -> None:
-        colours = [BLUE if n == "federated" else QUIET for n in names]
+        colours = [BLUE if n == own else QUIET for n in names]
         axes.barh([n.replace("_", " ") for n in names], [known[n] for n in names], color=colours)
         for place, name in enumerate(names):
             if intervals and name in intervals:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tacit.record import plots
+from tacit.record import leaving, plots
 from tacit.record.checkpoint import save_text
 from tacit.record.wording import in_words, label
 
@@ -86,7 +86,7 @@ def write(
     Raises:
         StorageError: the file cannot be written.
     """
-    sections = [_summary(run), _privacy(run), _comparisons(comparisons, headline, notes)]
+    sections = [_summary(run), _privacy(run), _left(run), _comparisons(run, comparisons, headline, notes)]
     sections += [_curves(run, part), _set_aside(run), _facts(run), _rounds(run, part)]
     lead = f"{len(run.rows)} rounds; {run.facts.get('ended', '')}"
     page = (
@@ -111,7 +111,7 @@ def _summary(run: Run) -> str:
         ("clients", f"{run.facts.get('clients', 0):,}"),
         ("parameters", f"{run.facts.get('parameters', 0):,}"),
         ("seconds", f"{seconds:,.1f}"),
-        ("training loss", number(last.get("loss"))),
+        ("training loss", "hidden" if _claims(run) and last.get("loss") is None else number(last.get("loss"))),
         *_epsilons(run),
         ("up per report", size(run.facts.get("bytes_up_per_client", 0))),
         ("down per client", size(run.facts.get("bytes_down_per_client", 0))),
@@ -137,23 +137,23 @@ def _curves(run: Run, part: str) -> str:
     return _section("Over the rounds", f'<div class="plots">{"".join(f"<div>{d}</div>" for d in drawn if d)}</div>')
 
 
-def _comparisons(comparisons: Sequence[Comparison], headline: str | None, notes: Sequence[str]) -> str:
-    body = ""
+def _comparisons(run: Run, comparisons: Sequence[Comparison], headline: str | None, notes: Sequence[str]) -> str:
+    body, own = "", "federated_private" if _claims(run) else "federated"
     for number, comparison in enumerate(comparisons):
         metrics = list(dict.fromkeys(metric for row in comparison.table.values() for metric in row))
         shown = headline or metrics[0]
-        body += f"<h3>{escape(comparison.title)}</h3>{_comparison(comparison, metrics, shown)}"
-        body += plots.comparison_bars(comparison.table, shown, comparison.intervals) if number == 0 else ""
+        body += f"<h3>{escape(comparison.title)}</h3>{_comparison(comparison, metrics, shown, own)}"
+        body += plots.comparison_bars(comparison.table, shown, comparison.intervals, own) if number == 0 else ""
     text = "".join(f"<p>{escape(note)}</p>" for note in notes)
     return _section("Against other ways to learn", body + text)
 
 
-def _comparison(comparison: Comparison, metrics: Sequence[str], headline: str) -> str:
+def _comparison(comparison: Comparison, metrics: Sequence[str], headline: str, own: str) -> str:
     head = "".join(f"<th>{escape(m)}</th>" for m in metrics)
     head += f"<th>{escape(headline)}, 95 %</th>" if comparison.intervals else ""
     rows = ""
     for name, row in comparison.table.items():
-        mine = ' class="mine"' if name.startswith("federated") else ""
+        mine = ' class="mine"' if name == own else ""
         cells = "".join(f"<td>{number(row.get(m))}</td>" for m in metrics)
         if comparison.intervals:
             ends = comparison.intervals.get(name)
@@ -184,6 +184,16 @@ def _privacy(run: Run) -> str:
     return _section("Privacy", english + folded)
 
 
+def _left(run: Run) -> str:
+    """What left a client, where reports are summed unseen."""
+    summed = run.facts.get("aggregation")
+    if summed is None:
+        return _section(
+            "What left a client", "<p>Its whole report, which the server can read: no secure aggregation.</p>"
+        )
+    return _section("What left a client", leaving.page(summed))
+
+
 def _page(text: str) -> str:
     """A statement's text as headed lists: its paragraphs have a title each, and lines that begin with a dash."""
     found = ""
@@ -201,7 +211,7 @@ def _set_aside(run: Run) -> str:
 
 
 def _facts(run: Run) -> str:
-    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in STATED)
+    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in (*STATED, "aggregation"))
     rows = "".join(f"<tr><td>{escape(label(name))}</td><td>{escape(text)}</td></tr>" for name, text in told if text)
     return _section("How it was made", f'<div class="table"><table class="facts">{rows}</table></div>')
 

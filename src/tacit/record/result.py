@@ -72,7 +72,15 @@ class Result(_Model):
     )
     record_privacy: dict[str, Any] | None = Field(
         default=None,
-        description="the statement of a run that protects every record of each client, as privacy; null protects none",
+        description="the statement of a run that protects every record of each client, as privacy: epsilon and delta "
+        "are each the largest of all clients, strength is the weakest of theirs, and groups holds those of each; "
+        "record, where it is not null, says what one record is; null protects none",
+    )
+    secure_aggregation: dict[str, Any] | None = Field(
+        default=None,
+        description="how reports were summed unseen: protocol (ideal or full), minimum, bits, neighbours, threshold, "
+        "sigma, lost, bytes_up and bytes_down of one client by message; with a shared key protocol is shared-key BFV, "
+        "and who_can_decrypt says by whom reports can be read; null where the server saw every report",
     )
     metrics: Scores = Field(description="the final model on the test part of the clients that took part")
     validation: Scores = Field(description="the last measures on the validation part up to kept_round")

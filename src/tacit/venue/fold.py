@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,12 +24,16 @@ class Total:
         counted: positions of the clients in it, in block order.
         set_aside: clients that are not in it, with their reasons.
         seconds: spent in local steps, over all workers.
+        lost: clients of the cohort that were never asked for a report.
+        sent: positions of those whose report is in a secure sum, if only of zeros; None where no sum is secure.
     """
 
     total: Tensor
     counted: Int
     set_aside: list[SetAside]
     seconds: float = 0.0
+    lost: int = 0
+    sent: Int | None = None
 
 
 class Fold:
@@ -68,6 +73,12 @@ class Fold:
         """How many sums wait for their sibling."""
         return len(self._waiting)
 
+    def clear(self) -> list[Tensor]:
+        """Forgets all sums. Returns their memory."""
+        free = list(self._waiting.values())
+        self._waiting.clear()
+        return free
+
     def result(self) -> Total:
         """The total over all blocks."""
         count = len(self._blocks)
@@ -80,3 +91,32 @@ class Fold:
         counted = np.concatenate([b.counted for b in blocks]) if blocks else np.empty(0, dtype=np.int64)
         set_aside = [a for b in blocks for a in b.set_aside]
         return Total(total, counted, set_aside, sum(b.seconds for b in blocks))
+
+
+class Folds:
+    """One fold for each of several groups, whose blocks are numbered one group after the other.
+
+    Args:
+        blocks: how many blocks every group has.
+        size, dtype: of every sum.
+    """
+
+    def __init__(self, blocks: Sequence[int], size: int, dtype: torch.dtype = torch.float64) -> None:
+        self._folds = [Fold(size, dtype) for _ in blocks]
+        self._missing, self._ends = list(blocks), np.cumsum(blocks)
+        self._totals = {group: fold.result() for group, fold in enumerate(self._folds) if not blocks[group]}
+
+    def add(self, number: int, block: BlockSum) -> list[Tensor]:
+        """See `Fold.add`. A group that is complete is folded at once, so that no more than its total is kept."""
+        group = int(np.searchsorted(self._ends, number, side="right"))
+        fold = self._folds[group]
+        free = fold.add(number - (int(self._ends[group - 1]) if group else 0), block)
+        self._missing[group] -= 1
+        if self._missing[group]:
+            return free
+        self._totals[group] = fold.result()
+        return free + fold.clear()
+
+    def results(self) -> list[Total]:
+        """The totals, group by group."""
+        return [self._totals[group] for group in range(len(self._folds))]

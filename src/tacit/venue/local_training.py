@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 Int = NDArray[np.int64]
 
 
+class Uplink(Protocol):
+    """Where clients send their encoded reports."""
+
+    def take(self, clients: Int, integers: Tensor) -> None:
+        """Reports (K, m) of whole numbers of the clients (K,); their memory is used again."""
+        ...
+
+
 @dataclass(frozen=True)
 class LocalTraining:
     """Broadcast in, sum of reports out: batches, local steps, message, weight, stages, sum.
@@ -41,6 +49,8 @@ class LocalTraining:
         records: makes the local steps private, record by record; None where they are not.
         chance: the seed of models that draw random numbers; None takes `seed`. In a private run it is a secret: what a
             block draws may depend on all of its clients, and nobody may be able to undo that.
+        most_weight: no client counts for more than so many examples; None for any number.
+        uplink: takes every client's encoded report, where the sum is computed elsewhere; None sums them here.
         measured: parts of the report that hold a metric of the model that was sent, each with the metric's name.
     """
 
@@ -56,6 +66,8 @@ class LocalTraining:
     plant: Callable[[Int, Tensor], None] | None = None
     records: Records | None = None
     chance: int | None = None
+    most_weight: float | None = None
+    uplink: Uplink | None = None
     measured: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -90,4 +102,6 @@ class LocalTraining:
         if self.most_examples is not None:
             return examples.clamp(max=self.most_examples) / self.most_examples
         alike = self.algorithm.weights == "uniform" or (self.algorithm.weights == "auto" and self.chain.zeroes)
-        return torch.ones_like(examples) if alike else examples
+        if alike:
+            return torch.ones_like(examples)
+        return examples if self.most_weight is None else examples.clamp(max=self.most_weight)

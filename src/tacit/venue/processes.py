@@ -12,6 +12,7 @@ import os
 import signal
 import traceback
 from collections.abc import Sequence
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from tacit.errors import TacitError
 from tacit.learning.traced.memory import raise_malloc_thresholds
 from tacit.venue.block import Block
-from tacit.venue.fold import Fold, Total
+from tacit.venue.fold import Folds, Total
 from tacit.venue.local_training import LocalTraining
 from tacit.venue.work import BlockSum, Worker
 
@@ -126,10 +127,11 @@ class Processes:
                 except BrokenPipeError:
                     return
 
-    def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
-        """See `Venue.sum`."""
+    def sums(self, groups: Sequence[Sequence[Block]], down: Tensor, round: int) -> list[Total]:
+        """See `Venue.sums`."""
         self._down.copy_(down)
-        fold, queue = Fold(self.work.chain.layout.size, self.work.chain.dtype), iter(enumerate(blocks))
+        fold = Folds([len(blocks) for blocks in groups], self.work.chain.layout.size, self.work.chain.dtype)
+        queue = iter(enumerate(chain.from_iterable(groups)))
         self._sheets.clear()
         busy: dict[Connection, tuple[int, int]] = {}
 
@@ -154,7 +156,7 @@ class Processes:
                 hand_out(worker)
                 for total in fold.add(number, block):
                     self._sheets.put(total)
-        return fold.result()
+        return fold.results()
 
     def _receive(self, pipe: Connection, worker: int) -> tuple[int, BlockSum]:
         try:

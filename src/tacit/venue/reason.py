@@ -46,6 +46,14 @@ def of_report(update: Tensor, loss: Tensor, moved: float) -> str:
     return f"{what}: look for extreme values in its data, or take a smaller learning rate"
 
 
+def out_of_range(range: float) -> str:
+    """Of a report that is to stay secret: nothing of what is in it."""
+    return (
+        f"its report is not finite, or leaves the range from -{range:g} to {range:g}: look for extreme values in its "
+        "data, take a smaller learning rate, or state a larger range"
+    )
+
+
 def one_line(error: Exception) -> str:
     """An error's text in one line, not too long."""
     text = " ".join(str(error).split()) or "no message"

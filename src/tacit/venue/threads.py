@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from tacit.venue.block import Block
-from tacit.venue.fold import Fold, Total
+from tacit.venue.fold import Folds, Total
 from tacit.venue.local_training import LocalTraining
 from tacit.venue.work import Worker
 
@@ -37,9 +38,10 @@ class Threads:
         self._hands = [Worker(work) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tacit") if workers > 1 else None
 
-    def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
-        """See `Venue.sum`. Torch is held to one intra-op thread meanwhile."""
-        fold, queue = Fold(self.work.chain.layout.size, self.work.chain.dtype), iter(enumerate(blocks))
+    def sums(self, groups: Sequence[Sequence[Block]], down: Tensor, round: int) -> list[Total]:
+        """See `Venue.sums`. Torch is held to one intra-op thread meanwhile."""
+        fold = Folds([len(blocks) for blocks in groups], self.work.chain.layout.size, self.work.chain.dtype)
+        queue = iter(enumerate(chain.from_iterable(groups)))
         lock, stop, spare = threading.Lock(), threading.Event(), list[Tensor]()
 
         def labour(hands: Worker) -> None:
@@ -64,7 +66,7 @@ class Threads:
                         future.result()
                 finally:  # a failure or an interrupt ends the round now, not when all other blocks are done
                     stop.set()
-        return fold.result()
+        return fold.results()
 
     def close(self) -> None:
         """See `Venue.close`."""

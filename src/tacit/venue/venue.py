@@ -1,4 +1,4 @@
-"""A venue computes the sum over a cohort; which one is used changes no bit of it."""
+"""A venue computes the sum over a cohort, or over each of its groups; which one is used changes no bit of it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ class Venue(Protocol):
     name: str
     workers: int
 
-    def sum(self, blocks: Sequence[Block], down: Tensor, round: int) -> Total:
-        """Trains every block and sums the reports.
+    def sums(self, groups: Sequence[Sequence[Block]], down: Tensor, round: int) -> list[Total]:
+        """Trains every block and sums the reports of every group.
 
         Args:
-            blocks: of the cohort, heaviest first.
+            groups: of the cohort, each as its blocks, heaviest first.
             down: the broadcast, one flat vector.
             round: of the run, from 0.
+
+        Returns:
+            The total of every group.
         """
         ...
 

@@ -20,6 +20,7 @@ from tacit.learning import batches as batching
 from tacit.learning.batches import Examples
 from tacit.learning.eager import EagerEngine, full_gradient
 from tacit.learning.layout import Parts
+from tacit.learning.out_of_memory import out_of_memory
 from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.population.population import some
@@ -35,8 +36,6 @@ times 1 where that is smaller. No local run that works comes near. Its buffers m
 means of what flows through the model, and of its squares."""
 DEVICE_FAILED: Any = getattr(torch, "AcceleratorError", ())
 """What torch raises, from 2.8 on, where a kernel on an accelerator has failed: late, and in every call from then on."""
-NO_MEMORY = "can't allocate memory"
-"""What torch says, in a plain RuntimeError, where the system has no memory left."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ class Worker:
 
     def _raise_unless_of_data(self, error: Exception, clients: Int, round: int) -> None:
         """Ends the run for what no client's data can have caused, or what this process cannot go on after."""
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or NO_MEMORY in str(error):
+        if out_of_memory(error):
             raise error
         if isinstance(error, TacitError) and not isinstance(error, DataError):
             raise error
@@ -283,16 +282,20 @@ class Worker:
         reach, stages = self._farthest(down["x"], round), self.work.chain.stages
         if self.work.chain.zeroes:
             return self._sum_all(trained, down)
-        if not stages:
-            total, finite = weighted_sum(reports, weight, self._into)
-            if finite and (trained.moved.numpy() < reach).all():
+        if not stages and self.work.uplink is None:
+            total, fine = self._sum_at_once(reports, weight)
+            if fine and (trained.moved.numpy() < reach).all():
                 return BlockSum(total, clients, trained.set_aside, trained.seconds)
         good = torch.isfinite(reports).all(dim=1) & (trained.moved < reach)
-        kept, weights = reports[good], weight[good]
+        kept, weights, limits = reports[good], weight[good], weight[good]
         if stages:
             kept = self.work.chain.encode(kept.mul_(weights[:, None]), down)
             weights = torch.ones(len(kept))
-        total = self._add(kept, weights)
+        if (grid := self.work.chain.grid) is not None:
+            fits = grid.fits(kept, weights, limits)
+            good[good.clone()] = fits
+            kept, weights = grid.encode(kept[fits], weights[fits]), weights[fits]
+        total = self._add(clients[good.numpy()], kept, weights)
         bad = torch.nonzero(~good).flatten().tolist()
         set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k], float(trained.moved[k])) for k in bad)]
         return BlockSum(total, clients[good.numpy()], set_aside, trained.seconds)
@@ -305,19 +308,30 @@ class Worker:
         sound = torch.isfinite(trained.moved)
         if bool((trained.weight != 1).any()):
             trained.reports.mul_(trained.weight[:, None])
-        total = self._add(self.work.chain.encode(trained.reports, down), torch.ones(len(sound)))
+        total = self._add(trained.clients, self.work.chain.encode(trained.reports, down), torch.ones(len(sound)))
         return BlockSum(total, trained.clients[sound.numpy()], trained.set_aside, trained.seconds)
 
-    def _add(self, encoded: Tensor, weights: Tensor) -> Tensor:
+    def _sum_at_once(self, reports: Tensor, weight: Tensor) -> tuple[Tensor, bool]:
+        """The sum, and whether it may be believed: whether no client has to be set aside."""
+        if self.work.chain.grid is None:
+            return weighted_sum(reports, weight, self._into)
+        return self.work.chain.grid.total(reports, weight, weight, self._into)
+
+    def _add(self, clients: Int, encoded: Tensor, weights: Tensor) -> Tensor:
         if encoded.is_floating_point():
             return weighted_sum(encoded, weights, self._into)[0]
+        if self.work.uplink is not None:
+            self.work.uplink.take(clients, encoded)
+            encoded = encoded[:0]
         return integer_sum(encoded, None if self._into is None else self._into.view(torch.int64))
 
     def _unsound(self, report: Tensor, client: int, moved: float) -> SetAside:
         layout = self.work.layout
         update = report[layout[layout.names[0]]]
         loss = report[layout["loss"]] if "loss" in layout else update.new_zeros(())
-        return SetAside(self.work.population.ids[client], reason.of_report(update, loss, moved))
+        grid = self.work.chain.grid
+        why = reason.of_report(update, loss, moved) if grid is None else reason.out_of_range(grid.range)
+        return SetAside(self.work.population.ids[client], why)
 
     def _farthest(self, x: Tensor, round: int) -> float:
         """How far a parameter may move in this round (see `EXPLODED`); looked up once a round."""

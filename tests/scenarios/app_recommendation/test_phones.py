@@ -20,6 +20,17 @@ def test_every_phone_is_a_client_with_its_own_training_examples(small_phones: Ph
     assert small_phones.train.x.shape[1] == small_phones.features == len(small_phones.schema.names)
 
 
+def test_an_interaction_is_in_later_examples_and_the_population_says_in_how_many_at_most(small_phones: Phones):
+    population = small_phones.population
+    most = int(population.sizes.max())
+    assert f"one interaction is in up to {most:,} examples" in population.record["en"]
+    assert f"一次交互最多进入 {most:,} 个样本" in population.record["zh"]
+    _, span = next(iter(small_phones.train.spans()))
+    first, frequency = small_phones.train.y[span][0], slice(0, small_phones.apps)
+    later = small_phones.train.x[span][1:, frequency]
+    assert (later[:, first] > 0).all(), "what was used first is in the features of all later examples"
+
+
 def test_no_unseen_user_is_trained_on_and_no_event_serves_twice(small_phones: Phones):
     p = small_phones
     unseen = set(np.flatnonzero(p.parts.unseen))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tacit.learning.dp_sgd.engine import cut_factors
+from tacit.learning.out_of_memory import out_of_memory
 from tacit.learning.task import Task
 
 
@@ -28,7 +29,7 @@ class Alone:
                 loss = self.task.loss(bound.module(inputs[i : i + 1].clone()), target[i : i + 1].clone())
                 loss.backward()  # type: ignore[no-untyped-call]
             except Exception as error:  # whatever the user's model or loss raises
-                if not self.patient or isinstance(error, MemoryError):
+                if not self.patient or out_of_memory(error):
                     raise
                 continue
             factor = float(cut_factors(bound.g.double().square().sum(), norm))

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from tacit.learning.batches import Examples
 from tacit.learning.dp_sgd.engine import cut_factors
 from tacit.learning.dp_sgd.layers import Layer, layer_of
+from tacit.learning.dp_sgd.mixing import MIXED, ROWS, batch, chosen, mixing
 from tacit.learning.task import Task
 
 
@@ -39,7 +40,31 @@ class Ghost:
     @classmethod
     def accepts(cls, task: Task, sample: Examples) -> str | None:
         """Why the model cannot be run so: None when it can, on examples like those of a sample."""
-        return cls._unsuited(task) or mixing(task, sample)
+        return cls._unsuited(task) or mixing(task, sample) or cls._leaking(task, sample)
+
+    @classmethod
+    def _leaking(cls, task: Task, sample: Examples) -> str | None:
+        """Whether what flows back to the layers from one example reaches the rows of others.
+
+        It may even where no output shows it, as with `x - x.detach()`.
+        """
+        ghost, x = cls(task), batch(sample, ROWS)
+        try:
+            for training in (True, False):
+                ghost._calls.clear()
+                with torch.random.fork_rng(devices=()):
+                    output = ghost.bound.module.train(training)(x.clone())
+                ghost._require_rows(len(x))
+                edges, looked = [edge for *_, edge in ghost._calls], chosen(len(x))
+                flows: tuple[Tensor | None, ...] = torch.autograd.grad(output[looked].sum(), edges, allow_unused=True)
+                others = [i for i in range(len(x)) if i not in looked]
+                if any(flow is not None and bool(flow[others].count_nonzero()) for flow in flows):
+                    return MIXED
+        except Unsuited as reason:
+            return str(reason)
+        except Exception as error:  # whatever the user's model raises
+            return f"its layers cannot be followed ({type(error).__name__})"
+        return None
 
     @classmethod
     def _unsuited(cls, task: Task) -> str | None:
@@ -71,16 +96,19 @@ class Ghost:
         """See `CutSum.total`."""
         self._calls.clear()
         losses = vmap(self._loss, randomness="different")(self.bound.module(inputs), target)
-        if len({name for name, *_ in self._calls}) < len(self._calls):
-            raise Unsuited("a layer is called more than once")
-        if any(len(read) != len(target) for _, _, read, _ in self._calls):
-            raise Unsuited("a layer reads something else than one row for each example")
+        self._require_rows(len(target))
         edges = [edge for *_, edge in self._calls]
         deltas = torch.autograd.grad(losses.sum(), edges, allow_unused=True)
         used = [(name, layer.of(read, delta)) for (name, layer, read, _), delta in self._used(deltas)]
         with torch.no_grad():
             factors = cut_factors(torch.stack([part.squares() for _, part in used]).sum(0), norm)
             return self._sum(used, factors)
+
+    def _require_rows(self, rows: int) -> None:
+        if len({name for name, *_ in self._calls}) < len(self._calls):
+            raise Unsuited("a layer is called more than once")
+        if any(len(read) != rows for _, _, read, _ in self._calls):
+            raise Unsuited("a layer reads something else than one row for each example")
 
     def _used(self, deltas: tuple[Tensor | None, ...]) -> Any:
         for call, delta in zip(self._calls, deltas, strict=True):
@@ -102,44 +130,3 @@ class Ghost:
                 if whole in parts:
                     parts[whole].copy_(g)
         return sum_of
-
-
-ROWS = 11
-"""Examples of the batch on which a model is tried; more where an axis of an example is as long."""
-
-
-def mixing(task: Task, sample: Examples) -> str | None:
-    """Whether what a model makes of one example depends on the others in its batch, or on a decision in Python.
-
-    A model that decides by the numbers it sees cannot be vmapped. One that mixes examples shows it where one of them is
-    replaced by something extreme: the outputs of the others change.
-    """
-    module = task.bind().module.train()
-    rows = next(n for n in range(ROWS, ROWS + sample.x.dim() + 1) if n not in sample.x.shape[1:])
-    x = sample.x[torch.arange(rows) % len(sample.x)].clone()
-    params: dict[str, Tensor] = dict(module.named_parameters())
-
-    def alone(one: Tensor) -> Tensor:
-        output: Tensor = functional_call(module, params, (one[None],))
-        return output[0]
-
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
-            vmap(alone, randomness="different")(x)
-            module.eval()
-            whole = module(x.clone())
-            for extreme in _extremes(x[0]):
-                other = x.clone()
-                other[0] = extreme
-                if whole.shape[0] != rows or not torch.equal(module(other)[1:], whole[1:]):
-                    return "what it makes of an example depends on the others in its batch"
-    except Exception as error:  # whatever the user's model raises
-        return f"it cannot be tried on single examples ({type(error).__name__})"
-    return None
-
-
-def _extremes(row: Tensor) -> list[Tensor]:
-    """What an example is replaced by."""
-    if not row.is_floating_point():
-        return [torch.zeros_like(row), row.flip(0) if row.dim() else row]
-    return [torch.zeros_like(row), 255 * torch.ones_like(row), -1000 * row - 1.0]

@@ -142,7 +142,9 @@ class Phones:
         """The training examples, one client per phone, with targets for the rule's loss."""
         from tacit.population.population import Population
 
-        return Population.from_arrays(self.arrays(self.train))
+        population = Population.from_arrays(self.arrays(self.train))
+        population.record = _example_in_words(int(population.sizes.max()))
+        return population
 
     def arrays(self, examples: PhoneExamples) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """`examples` by the name of their user: (features, targets for the rule's loss)."""
@@ -177,6 +179,16 @@ class Phones:
     def features_of(self, events: np.ndarray, schema: FeatureSchema | None = None) -> np.ndarray:
         """(len(events), F) features of the moments just before `events` of the log, each from its own phone's past."""
         return _features_of(self.log, self.item, schema or self.schema, events)
+
+
+def _example_in_words(most: int) -> dict[str, str]:
+    """What one example is, where a phone has `most` of them at most."""
+    return {
+        "en": "one training example, not one interaction: features of an example tell of the interactions before it, "
+        f"so one interaction is in up to {most:,} examples, and what is claimed of an example is not claimed of it",
+        "zh": f"一个训练样本，而不是一次交互：样本的特征反映此前的交互，因此一次交互最多进入 {most:,} 个样本，"
+        "对样本的承诺不是对一次交互的承诺",
+    }
 
 
 def phones(

@@ -36,6 +36,8 @@ WIDEST = 65536
 EPSILON, CLIP, PRIVATE_COHORT = 4.0, 0.03, 120
 """Of private runs: the budget, the clip norm, and clients in a round on average. An adaptive server takes the size out
 of updates, so the clip norm matters little."""
+SECURE = {"name": "SecureSum", "lost": [0.02]}
+"""How reports are summed: unseen, with phones that go away at every step."""
 ADAPTIVE = ("FedAdam", "FedYogi")
 COHORT = ("selection.cohort", "selection.name", "data.source", "data.phones", "data.split.unseen")
 """What decides whether a cohort can be filled."""
@@ -166,7 +168,10 @@ class AppRecommendation:
         sees twice, phones agree least, and one full-batch step each serves best.
         """
         private = {"privacy": {"name": "UserLevel", "clip": CLIP}} if given.get("privacy") not in (None, "none") else {}
-        return {**self._training(given, bool(private)), **private}
+        secure = (
+            {} if given.get("aggregation") in (None, "none") and "aggregation" in given else {"aggregation": SECURE}
+        )
+        return {**self._training(given, bool(private)), **private, **secure}
 
     def _training(self, given: Mapping[str, Any], private: bool) -> dict[str, Any]:
         algorithm = given.get("algorithm", {})
