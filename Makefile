@@ -57,6 +57,14 @@ bench-recommendation: $(VENV)/.core  ## Hold the app recommender against others,
 bench-dp-sgd: $(VENV)/.core  ## Measure what a private local step costs, beside Opacus
 	$(BIN)/python -m benchmarks.dp_sgd $(ARGS)
 
+.PHONY: bench-secure
+bench-secure: $(VENV)/.core  ## Measure what secure aggregation costs, beside Flower (takes some minutes)
+	$(BIN)/python -m benchmarks.secure $(ARGS)
+
+.PHONY: bench-poisoning
+bench-poisoning: $(VENV)/.core  ## Measure what false reports do to accuracy, with and without robust rules
+	$(BIN)/python -m benchmarks.poisoning $(ARGS)
+
 .PHONY: bench-mnist
 bench-mnist: $(VENV)/.core  ## Measure accuracy on MNIST against epsilon (takes an hour or two)
 	$(BIN)/python -m benchmarks.mnist $(ARGS)

@@ -90,3 +90,15 @@ def test_the_bytes_of_every_message_are_those_that_are_sent(signed):
     up, down = traffic(of, count, name=3)
     assert whole.up == {name: count * size for name, size in up.items()}
     assert whole.down == {name: count * size for name, size in down.items()}
+
+
+def test_neighbourhoods_on_the_ring_are_those_of_the_graph():
+    from tacit.aggregation.secure.graph import neighbours
+
+    of, seed, count = config(3, False), bytes(range(32)), 250
+    k, _ = of.degree(count)
+    around = Ideal(3, of.degree, seed, False)._around(count, k)
+    members = np.random.default_rng(0).random(count) < 0.6
+    for index in range(count):
+        near = [index, *neighbours(seed, count, k, index)]
+        assert around(members)[index] == members[near].sum()

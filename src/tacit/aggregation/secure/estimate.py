@@ -7,13 +7,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from numpy.typing import NDArray
 
 from tacit.aggregation.secure import keys, prg, shamir
 from tacit.aggregation.secure.config import Config
 from tacit.aggregation.secure.identity import Authority, verified
+from tacit.aggregation.secure.messages import (
+    COMMITMENT,
+    SEALED,
+    Advertise,
+    Inbox,
+    Masked,
+    Roster,
+    Sealed,
+    Shares,
+    Unmask,
+)
+from tacit.aggregation.secure.roster import Members
 from tacit.aggregation.secure.traffic import traffic
 
 WORDS = 1_000_000
@@ -27,7 +41,10 @@ class Pieces:
 
     Attributes:
         mask: to expand and add one mask.
-        add: to add one vector.
+        add: to add one vector, and to know it again.
+        words: to make the words of one vector, and its message.
+        member: to read one client of the roster.
+        box: to take one client's sealed shares for a neighbour, to pass them on, and to take what comes back.
         neighbour: to agree on both keys with a neighbour, to seal for it and to open what it sealed.
         lost: to agree on the mask of one neighbour of a lost client.
         split, combine: to share one secret, and to rebuild it.
@@ -36,6 +53,9 @@ class Pieces:
 
     mask: float
     add: float
+    words: float
+    member: float
+    box: float
     neighbour: float
     lost: float
     split: float
@@ -91,8 +111,9 @@ def estimate(config: Config, clients: int) -> Estimate:
     lost = floor(config.dropout * clients)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     masks = clients - lost + lost * floor(k * (1 - config.dropout))
-    client = (k + 1) * (one.mask + one.neighbour) + 2 * one.split
-    server = clients * one.add + masks * one.mask / cores + lost * k * one.lost + clients * one.combine
+    client = (k + 1) * (one.mask + one.neighbour) + 2 * one.split + one.words + clients * one.member
+    server = clients * (one.add + one.combine + (k + 1) * one.box + one.member + 2 * one.lost)
+    server += masks * one.mask / cores + lost * k * one.lost
     if config.signed:
         client += (2 * clients + k) * one.verify
         server += 3 * clients * one.verify
@@ -116,7 +137,7 @@ def estimate(config: Config, clients: int) -> Estimate:
 def timed(config: Config, k: int, t: int) -> Pieces:
     """Times the pieces, for vectors, neighbours and a threshold as in the session."""
     length, kind = min(config.length, WORDS), np.dtype(f"<u{config.bits // 8}")
-    vector, other, scale = np.zeros(length, kind), np.ones(length, kind), config.length / length
+    vector, scale = np.zeros(length, kind), config.length / length
     secret = X25519PrivateKey.from_private_bytes(os.urandom(keys.SECRET))
     public, session, half = keys.public_of(os.urandom(keys.SECRET)), os.urandom(32), os.urandom(keys.SECRET)
     points = list(range(1, k + 2))
@@ -129,18 +150,68 @@ def timed(config: Config, k: int, t: int) -> Pieces:
         shared = keys.agreed(secret, public, "")
         box = keys.seal(shared, session, 0, 1, bytes(2 * shamir.SHARE))
         keys.opened(shared, session, 0, 1, box, "")
+        for kind in (0, 1, 0, 1):  # committed to, and held against what others committed to
+            keys.share_commitment(session, 0, 1, kind, bytes(shamir.SHARE))
         keys.mask_key(keys.agreed(secret, public, ""), session, 0, 1)
 
     streams, signs = [os.urandom(prg.KEY) for _ in range(4)], [1] * 4
     return Pieces(
         mask=_least(lambda: prg.add_streams(vector, streams, signs)) / 4 * scale,
-        add=_least(lambda: np.add(vector, other, out=vector)) * scale,
-        neighbour=_least(neighbour),
+        add=_add(config, vector) * scale,
+        words=_words(vector) * scale,
+        member=_member(config),
+        box=_box(session, k + 1),
+        neighbour=_least(neighbour) + 2 * _box(session, k + 1),
         lost=_least(lambda: keys.mask_key(keys.agreed(secret, public, ""), session, 0, 1)),
         split=_least(lambda: shamir.split(half, t, points, os.urandom)),
         combine=_least(lambda: shamir.combine(points, shares, t)),
         verify=_least(lambda: verified(who.key, signature, session)),
     )
+
+
+def _add(config: Config, total: NDArray[Any]) -> float:
+    """The server's part of an upload."""
+    message, key = Masked(bytes(32), total.copy()).encode(), os.urandom(keys.PRINT)
+
+    def add() -> None:
+        np.add(total, Masked.decode(message, len(total), config.bits).words, out=total)
+        keys.fingerprint(key, message)
+
+    return _least(add)
+
+
+def _words(target: NDArray[Any]) -> float:
+    """A client's part of an upload, beside the masks."""
+    vector = np.zeros(len(target), np.int64)
+
+    def words() -> None:
+        Masked(bytes(32), (vector + vector.min() + vector.max()).astype(target.dtype)).encode()
+
+    return _least(words)
+
+
+def _member(config: Config) -> float:
+    """To read one client of the roster."""
+    names = [str(i) for i in range(100, 200)]
+    entries = [Advertise(config.digest, i, os.urandom(32), os.urandom(32), bytes(32)).encode() for i in names]
+    roster = Roster(tuple(entries)).encode()
+    return _least(lambda: Members(config, roster)) / len(entries)
+
+
+def _box(session: bytes, holders: int) -> float:
+    """What the server does for one of a client's holders."""
+    nothing, share = (bytes(COMMITMENT), bytes(COMMITMENT)), bytes(shamir.SHARE)
+    boxes = tuple(Sealed(j, bytes(SEALED), nothing) for j in range(holders))
+    shared = Shares(session, session, boxes).encode()
+    answer = Unmask(session, session, tuple((j, share) for j in range(holders))).encode()
+
+    def forward() -> None:
+        found = Shares.decode(shared).boxes
+        Inbox(session, (), tuple((one.holder, one.box, one.commitments) for one in found)).encode(holders)
+        for owner, part in Unmask.decode(answer).shares:
+            keys.share_commitment(session, owner, 0, 0, part)
+
+    return _least(forward) / holders
 
 
 def _least(work: Callable[[], object]) -> float:

@@ -6,14 +6,20 @@ hence the same sums and the same refusals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tacit.aggregation.secure.client import Step
-from tacit.aggregation.secure.graph import Degree, neighbours
+from tacit.aggregation.secure.graph import Degree, ring
 from tacit.errors import InsufficientSurvivors
 
-Holders = Callable[[int], Collection[int]]
+Mask: TypeAlias = NDArray[np.bool_]
+Around: TypeAlias = Callable[[Mask], NDArray[np.int64]]
+"""How many members are in the closed neighbourhood of each client, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Ideal:
         Raises:
             InsufficientSurvivors: too few are left.
         """
-        return self._masked(*self._shared(clients, lost), lost)
+        roster, steps, around, need = self._begun(clients, lost)
+        return [int(client) for client in roster[self._masked(steps, around, need)]]
 
     def counted(self, clients: Sequence[int], lost: Mapping[int, Step]) -> list[int]:
         """The clients that are in the sum.
@@ -50,59 +57,57 @@ class Ideal:
         Raises:
             InsufficientSurvivors: too few are left at some step, or too few shares of a secret come back.
         """
-        roster, sharing, holders = self._shared(clients, lost)
-        need = self.degree(len(roster)).threshold
-        survivors = self._masked(roster, sharing, holders, lost)
+        roster, steps, around, need = self._begun(clients, lost)
+        sharing = steps > Step.SHARE
+        survivors = self._masked(steps, around, need)
         self._require("uploading", survivors)
-        inside = set(survivors)
-        answering = inside
+        answering = survivors & (around(survivors) >= need)
         if self.signed:
-            confirming = {c for c in survivors if _left(c, lost, Step.CONFIRM) and _near(holders(c), inside) >= need}
+            confirming = answering & (steps > Step.CONFIRM)
             self._require("confirming", confirming)
-            answering = {c for c in confirming if _near(holders(c), confirming) >= need}
-        else:
-            answering = {c for c in survivors if _near(holders(c), inside) >= need}
-        answering = {c for c in answering if _left(c, lost, Step.UNMASK)}
+            answering = confirming & (around(confirming) >= need)
+        answering &= steps > Step.UNMASK
         self._require("unmasking", answering)
-        for owner in sharing:
-            if owner in inside or _near(holders(owner), inside):
-                have = _near(holders(owner), answering)
-                if have < need:
-                    raise InsufficientSurvivors("unmasking", have, need, "shares of one client's secret")
-        return survivors
+        asked = survivors | (sharing & (around(survivors) > 0))
+        have = around(answering)
+        short = np.flatnonzero(asked & (have < need))
+        if short.size:
+            raise InsufficientSurvivors("unmasking", int(have[short[0]]), need, "shares of one client's secret")
+        return [int(client) for client in roster[survivors]]
 
-    def _shared(self, clients: Sequence[int], lost: Mapping[int, Step]) -> tuple[list[int], list[int], Holders]:
-        """The roster, who shared secrets, and who holds whose."""
-        roster = [c for c in clients if _left(c, lost, Step.ADVERTISE)]
-        self._require("advertising keys", roster)
-        sharing = [c for c in roster if _left(c, lost, Step.SHARE)]
-        self._require("sharing secrets", sharing)
-        count, place = len(roster), {c: index for index, c in enumerate(roster)}
-        k = self.degree(count).neighbours
-        everybody = frozenset(roster)
+    def _begun(
+        self, clients: Sequence[int], lost: Mapping[int, Step]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Around, int]:
+        """The roster, the first step that each in it does not do, its neighbourhoods, and the threshold."""
+        everybody = np.array(clients, dtype=np.int64)
+        steps = np.full(len(everybody), int(Step.OVER))
+        if lost:
+            steps = np.array([int(lost.get(client, Step.OVER)) for client in everybody.tolist()], dtype=np.int64)
+        there = steps > Step.ADVERTISE
+        self._require("advertising keys", there)
+        roster, steps = everybody[there], steps[there]
+        self._require("sharing secrets", steps > Step.SHARE)
+        degree = self.degree(len(roster))
+        return roster, steps, self._around(len(roster), degree.neighbours), degree.threshold
 
-        def holders(client: int) -> Collection[int]:
-            if k == count - 1:
-                return everybody
-            return [client, *(roster[j] for j in neighbours(self.seed, count, k, place[client]))]
+    def _around(self, count: int, k: int) -> Around:
+        if k == count - 1:
+            return lambda members: np.full(count, int(members.sum()))
+        order = np.array(ring(self.seed, count).order)
 
-        return roster, sharing, holders
+        def of_ring(members: Mask) -> NDArray[np.int64]:
+            """Sums over windows of k + 1 places, the client in the middle."""
+            line = members[order].astype(np.int64)
+            laid = np.concatenate([[0], np.cumsum(np.concatenate([line[-(k // 2) :], line, line[: k // 2]]))])
+            found = np.empty(count, np.int64)
+            found[order] = laid[k + 1 :] - laid[:count]
+            return found
 
-    def _masked(self, roster: list[int], sharing: list[int], holders: Holders, lost: Mapping[int, Step]) -> list[int]:
-        inside, need = set(sharing), self.degree(len(roster)).threshold
-        return [c for c in sharing if _left(c, lost, Step.MASK) and _near(holders(c), inside) >= need]
+        return of_ring
 
-    def _require(self, phase: str, left: Collection[int]) -> None:
-        if len(left) < self.minimum:
-            raise InsufficientSurvivors(phase, len(left), self.minimum)
+    def _masked(self, steps: NDArray[np.int64], around: Around, need: int) -> Mask:
+        return (steps > Step.MASK) & (around(steps > Step.SHARE) >= need)
 
-
-def _left(client: int, lost: Mapping[int, Step], step: Step) -> bool:
-    return lost.get(client, Step.OVER) > step
-
-
-def _near(holders: Collection[int], members: set[int]) -> int:
-    """How many holders are among the members."""
-    if isinstance(holders, frozenset):
-        return len(members & holders)
-    return sum(holder in members for holder in holders)
+    def _require(self, phase: str, left: Mask) -> None:
+        if int(left.sum()) < self.minimum:
+            raise InsufficientSurvivors(phase, int(left.sum()), self.minimum)

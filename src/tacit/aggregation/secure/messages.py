@@ -85,9 +85,8 @@ class Advertise:
         config, name = r.fixed(DIGEST), r.text()
         if not name or len(name.encode()) > NAME:
             raise MalformedMessage(f"a client's name has {len(name.encode())} bytes: 1 to {NAME} are allowed")
-        read = r.fixed(2 * KEY + DIGEST)  # at once: a roster has many of these
-        keys = read[:KEY], read[KEY : 2 * KEY], read[2 * KEY :]
-        flag = r.number(1)
+        read = r.fixed(2 * KEY + DIGEST + 1)  # at once: a roster has many of these
+        keys, flag = (read[:KEY], read[KEY : 2 * KEY], read[2 * KEY : -1]), read[-1]
         if flag > 1:
             raise MalformedMessage("a flag of the message is neither 0 nor 1")
         known: tuple[Any, ...] = ()

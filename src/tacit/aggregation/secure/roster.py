@@ -71,9 +71,10 @@ def require_unlike(client: Advertise, owners: Mapping[bytes, str]) -> None:
     Raises:
         IdentityError: one is.
     """
-    if len(set(client.keys)) < len(client.keys):
+    own = client.keys
+    if len(set(own)) < len(own):
         raise IdentityError(f"{client.name!r} uses one key for two purposes")
-    for key in client.keys:
+    for key in own:
         if key in owners:
             raise IdentityError(f"{client.name!r} and {owners[key]!r} have the same key: somebody is there twice")
 

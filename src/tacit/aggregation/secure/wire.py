@@ -73,14 +73,15 @@ class Reader:
 
     def view(self, size: int) -> memoryview:
         """The next bytes, without a copy."""
-        if size > self.left:
+        begin, end = self._at, self._at + size
+        if end > len(self._data):
             raise MalformedMessage(f"the message ends early: {size} bytes are missing of which {self.left} are there")
-        self._at += size
-        return self._data[self._at - size : self._at]
+        self._at = end
+        return self._data[begin:end]
 
     def fixed(self, size: int) -> bytes:
         """The next bytes."""
-        return bytes(self.view(size))
+        return self.view(size).tobytes()
 
     def number(self, size: int = 4) -> int:
         """A whole number in `size` bytes."""
