@@ -117,7 +117,7 @@ def test_the_mean_is_the_exact_weighted_mean_of_what_clients_rounded():
         nn.functional.mse_loss(model(x), y).backward()
         rows.append(torch.cat([-rate * p.grad.flatten() for p in model.parameters()]))
         weights.append(float(len(y)))
-    step = FixedPoint.fitting(4.0, max(weights), 9, None).step
+    step = FixedPoint.fitting(4.0, 16.0, 9, None).step
     moved = torch.cat([(run.tensors[n] - start.state_dict()[n]).flatten() for n in ("weight", "bias")])
     mean = sum(w * row for w, row in zip(weights, rows, strict=True)) / sum(weights)
     assert torch.allclose(moved, mean, atol=9 * step / sum(weights) + 1e-6)
@@ -290,3 +290,81 @@ def test_the_bytes_of_a_row_are_those_of_the_messages():
     assert set(sent) == {"advertise", "shares", "masked", "confirm", "unmask"}
     assert run.facts["bytes_up_per_client"] == sum(sent.values())
     assert run.history["bytes_up"].tolist() == [14 * sum(sent.values())] * 2
+
+
+@pytest.mark.parametrize("protocol", ["ideal", "full"])
+def test_what_training_raises_stays_with_the_client(protocol):
+    def failing(output, target):
+        if (target == 77.25).any():
+            raise ValueError("diagnosis code 77.25 unknown")
+        return nn.functional.mse_loss(output, target)
+
+    data = people()
+    data["p3"] = (data["p3"][0], torch.full((7, 1), 77.25))
+    torch.manual_seed(1)
+    made = tacit.Federation(
+        tacit.Task(nn.Linear(3, 1), failing),
+        tacit.Population.from_arrays(data),
+        tacit.FedAvg(SGD),
+        workers=1,
+        aggregation=tacit.SecureSum(protocol=protocol),
+    )
+    with pytest.warns(tacit.TacitWarning, match="ValueError, whose text stays") as caught:
+        run = made.run(1, progress=False)
+    assert len(caught) == 1, "said once"
+    assert "77.25" not in str(run.rows) + str(run.facts) + "".join(str(one.message) for one in caught)
+
+
+def test_the_grid_tells_no_number_of_examples():
+    """It is known to all: the largest weight is rounded up to a power of two."""
+    grids = []
+    for most in (33, 50, 64):
+        data = people() | {"large": (torch.zeros(most, 3), torch.zeros(most, 1))}
+        grids.append(federation(data, aggregation=tacit.SecureSum()).chain.grid)
+    assert grids[0] == grids[1] == grids[2]
+
+
+def test_above_a_hundred_clients_a_whole_session_that_would_fail_is_begun_anew_before_anybody_trains():
+    """The graph follows from the clients' keys; of many attempts some would lose a neighbourhood."""
+    data = people(104)
+    lost = (0.0, 0.1, 0.1, 0.0, 0.1)
+    how = {"lost": lost, "minimum": 3, "attempts": 60, "insecure_unsigned": True}
+    for protocol in ("ideal", "full"):
+        run = federation(data, aggregation=tacit.SecureSum(protocol=protocol, **how), minimum=0.0).run(
+            1, progress=False
+        )
+        assert 60 < run.rows[0]["clients"] < 104
+
+
+def test_a_session_that_fails_in_the_whole_protocol_says_so_itself():
+    """Without the look ahead: the same refusal, by the server."""
+    from tacit.aggregation.secure.ideal import Ideal
+
+    how = tacit.SecureSum(protocol="full", minimum=3, lost=(0.0, 0.0, 0.0, 0.0, 0.6), attempts=1)
+    said = []
+    for blind in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if blind:
+                patch.setattr(Ideal, "counted", lambda self, clients, lost: list(clients))
+            with pytest.raises(errors.InsufficientSurvivors) as raised:
+                trained(1, aggregation=how)
+            said.append((raised.value.phase, raised.value.have, raised.value.need))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"corrupt": 0.6, "dropout": 0.5}, "leave no honest client"), ({"range": 1e-320}, "range is 1e-320")],
+)
+def test_settings_for_which_there_is_no_session_are_refused(settings, said):
+    with pytest.raises(tacit.UsageError, match=said):
+        federation(aggregation=tacit.SecureSum(**settings))
+    assert any(said in problem for problem in tacit.SecureSum(**settings).problems())
+
+
+def test_what_is_received_holds_the_messages_too():
+    run = trained(aggregation=tacit.SecureSum())
+    plain = trained()
+    more = sum(run.facts["aggregation"]["bytes_down"].values())
+    assert run.facts["bytes_down_per_client"] == plain.facts["bytes_down_per_client"] + more
+    assert run.history["bytes_down"].iloc[0] == 14 * run.facts["bytes_down_per_client"]

@@ -189,7 +189,7 @@ class Loop:
         measured = self._evaluate(round)
         watch.lap("evaluate")
         said = self._row(round, total, mean) | {"update_norm": moved, **measured}
-        said |= {"bytes_down": int(down.nbytes * asked), "bytes_up": int(self._bytes_up * said["clients"])}
+        said |= {"bytes_down": int(self._bytes_down * asked), "bytes_up": int(self._bytes_up * said["clients"])}
         times = watch.seconds() | {"worker_seconds": total.seconds}
         self.elapsed.update(times)
         # How long a round took tells how many took part, and how many examples they have.
@@ -309,7 +309,6 @@ class Loop:
         return None if self.guard is None else self.guard.source.seed("model")
 
     def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
-        layout, _ = self.server.broadcast()
         federation, private = self.federation, self.guard is not None or self.records is not None
         return {
             "seed": federation.seed,
@@ -328,7 +327,7 @@ class Loop:
             "workers": venue.workers,
             "clients": len(self.federation.population),
             "bytes_up_per_client": self._bytes_up,
-            "bytes_down_per_client": layout.size * self.federation.task.dtype.itemsize,
+            "bytes_down_per_client": self._bytes_down,
             "dtype": str(self.federation.task.dtype).removeprefix("torch."),
             "torch": torch.__version__,
             "privacy": None if self.guard is None else self.guard.statement(self.rounds, final=False),
@@ -341,6 +340,13 @@ class Loop:
         if self.securing is None:
             return self.report_bytes
         return sum(self.securing.facts(most_together(self.federation))["bytes_up"].values())
+
+    @cached_property
+    def _bytes_down(self) -> int:
+        """What one client receives in a round: the model, and the messages of a secure sum."""
+        model = self.server.broadcast()[0].size * self.federation.task.dtype.itemsize
+        told = {} if self.securing is None else self.securing.facts(most_together(self.federation))["bytes_down"]
+        return model + int(sum(told.values()))
 
     @cached_property
     def _identity(self) -> Row:

@@ -115,6 +115,13 @@ def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]
         found.append(
             PrivacyError("mechanism 'skellam' is noise under the masks of a secure sum: give aggregation=SecureSum()")
         )
+    elif level.mechanism == SKELLAM:
+        trusting = ("insecure_unsigned", "insecure_honest_server")
+        found.extend(
+            PrivacyError(f"mechanism 'skellam' holds against the server, and {name} trusts it: leave it out")
+            for name in trusting
+            if getattr(federation.aggregation, name)
+        )
     if not offers(federation.selection, "sampling"):
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
     else:

@@ -21,11 +21,12 @@ from tacit.aggregation.secure.client import Step
 from tacit.aggregation.secure.config import Config, Policy
 from tacit.aggregation.secure.ideal import Ideal
 from tacit.aggregation.secure.identity import Authority, Identity
+from tacit.aggregation.secure.keys import ring_seed
 from tacit.aggregation.secure.rehearsal import Rehearsal
 from tacit.aggregation.secure.traffic import traffic
 from tacit.aggregation.secure_sum import FULL, SecureSum, most_clients
 from tacit.enciphering import Enciphering
-from tacit.errors import InsufficientSurvivors, PrivacyError
+from tacit.errors import IncompatibleOptions, InsufficientSurvivors, PrivacyError, RoundFailed
 from tacit.learning.layout import Layout
 from tacit.privacy import distributed
 from tacit.privacy.clip import Clip, clip_of
@@ -100,21 +101,32 @@ class Securing:
         Raises:
             InsufficientSurvivors: too many clients are lost, in every attempt.
         """
+        clients = np.sort(clients)  # in the order of the roster
         for attempt in range(self.how.attempts):
-            lost = self._lost(round, attempt, group, len(clients))
-            ideal = self._ideal(round, attempt, group)
             try:
-                ideal.counted(range(len(clients)), lost)
-            except InsufficientSurvivors:
-                if attempt + 1 == self.how.attempts:
-                    raise
-                continue
-            break
+                return self._begun(round, attempt, clients, down, group, share)
+            except (InsufficientSurvivors, IncompatibleOptions) as error:
+                found = error
+        if isinstance(found, InsufficientSurvivors):
+            raise found
+        raise RoundFailed(f"round {round + 1}: {found}") from found
+
+    def _begun(
+        self, round: int, attempt: int, clients: Int, down: Tensor, group: int, share: Callable[[str], Int] | None
+    ) -> Session:
+        """One attempt: it is known before anybody trains whether it will come to its end, but for clients that fail."""
+        lost = self._lost(round, attempt, group, len(clients))
+        seed = hashlib.sha256(f"{self.seed}/{round}/{attempt}/{group}".encode()).digest()
+        whole = None
         if self.whole:
             whole = _Full(self._rehearsal(round, attempt, clients, lost, down), clients, share)
-            self._full = dict.fromkeys(whole.asked.tolist(), whole) | (self._full if group else {})
-            return whole
-        return _Ideal(ideal, clients, lost, clients[ideal.uploading(range(len(clients)), lost)], self.bits)
+            seed = whole.seed
+        ideal = Ideal(self.minimum, self.config(round).degree, seed, not self.how.insecure_unsigned)
+        ideal.counted(range(len(clients)), lost)
+        if whole is None:
+            return _Ideal(ideal, clients, lost, clients[ideal.uploading(range(len(clients)), lost)], self.bits)
+        self._full = dict.fromkeys(whole.asked.tolist(), whole) | (self._full if group else {})
+        return whole
 
     def take(self, clients: Int, integers: Tensor) -> None:
         """Uploads of the clients (K,) of a block, all of one group, (K, m) whole numbers: in the whole protocol.
@@ -176,10 +188,6 @@ class Securing:
         gone = coins < np.array(self.how.lost)
         return {k: Step(int(gone[k].argmax())) for k in np.flatnonzero(gone.any(axis=1)).tolist()}
 
-    def _ideal(self, round: int, attempt: int, group: int) -> Ideal:
-        seed = hashlib.sha256(f"{self.seed}/{round}/{attempt}/{group}".encode()).digest()
-        return Ideal(self.minimum, self.config(round).degree, seed, not self.how.insecure_unsigned)
-
     def _rehearsal(self, round: int, attempt: int, clients: Int, lost: dict[int, Step], down: Tensor) -> Rehearsal:
         config, names = self.config(round, attempt), [_name(c) for c in clients]
         policy = Policy(
@@ -225,6 +233,11 @@ class _Full:
         there = set(rehearsal.begin())
         self.asked: Int = np.array([c for c in cohort if _name(c) in there], dtype=np.int64)
         self._turn = threading.Lock()
+
+    @property
+    def seed(self) -> bytes:
+        """Of the session's graph."""
+        return ring_seed(self.rehearsal.server.members.session)
 
     def take(self, clients: Int, integers: Tensor) -> None:
         """See `Securing.take`."""
@@ -339,5 +352,8 @@ def _most_weight(federation: Federation) -> float:
     """The largest weight of a client."""
     if federation.algorithm.weights == "uniform":
         return 1.0
-    largest, how = int(federation.population.sizes.max()), federation.aggregation
-    return float(largest if how is None or how.most_examples is None else min(how.most_examples, largest))
+    how = federation.aggregation
+    if how is not None and how.most_examples is not None:
+        return float(how.most_examples)
+    # A power of two: the grid is known to all, and the largest number of examples is somebody's.
+    return float(1 << (int(federation.population.sizes.max()) - 1).bit_length())

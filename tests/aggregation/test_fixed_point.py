@@ -125,6 +125,17 @@ def test_no_budget_is_overdrawn(range, weight, clients, bits):
     assert range / made.step >= 2.0**COARSE
 
 
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("clients", [8192, 16384, 2**15])
+@pytest.mark.parametrize(("range", "weight"), [(1.0, 1.0), (4.0, 1.0), (1.0, 4096.0), (0.1, 3.0)])
+def test_a_sum_of_all_at_the_limit_does_not_wrap_by_one(clients, bits, range, weight):
+    try:
+        made = FixedPoint(range, weight, clients, bits)
+    except BitBudgetError:
+        return
+    assert clients * round(range * weight / made.step) < 2 ** (bits - 1)
+
+
 def test_words_of_32_bits_are_taken_where_they_are_fine_enough():
     assert FixedPoint.fitting(4.0, 1.0, 1000, None).bits == 32
     assert FixedPoint.fitting(4.0, 1000.0, 1000, None).bits == 64

@@ -296,19 +296,66 @@ def test_the_ledger_keeps_what_such_a_run_costs(tmp_path, monkeypatch):
     assert again["epsilon_population_total"] > 6.0
 
 
-def test_a_run_that_was_cut_off_goes_on_and_is_charged_for_the_round_that_was_lost(tmp_path):
-    from tacit.server import Server
+@pytest.mark.parametrize("level", ["skellam", "local"])
+def test_a_round_that_was_lost_is_charged_once(level, tmp_path, monkeypatch):
+    """Cut off between charge and release: the round counts, and later ones do not count it again."""
+    from tacit.privacy.guard import Guard
+    from tacit.privacy.ledger import Ledger
 
-    step = Server.step
+    monkeypatch.setenv("TACIT_LEDGER", str(tmp_path / "ledger.sqlite"))
+    release = Guard.release
 
-    def crashing(server, total, round):
+    def crashing(guard, round, *others):
         if round == 1:
             raise SystemExit
-        return step(server, total, round)
+        return release(guard, round, *others)
+
+    def made() -> tacit.Federation:
+        if level == "skellam":
+            return federation(noise_multiplier=None, epsilon=5.0)
+        torch.manual_seed(0)
+        people = {k: (torch.zeros(4, 3), torch.zeros(4, 1)) for k in range(12)}
+        task = tacit.Task(nn.Linear(3, 1), nn.functional.mse_loss)
+        local = tacit.LocalLevel(noise_multiplier=3.0, clip=0.25)
+        return tacit.Federation(task, tacit.Population.from_arrays(people), tacit.FedAvg(SGD), privacy=local, workers=1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Server, "step", crashing)
+        patch.setattr(Guard, "release", crashing)
         with pytest.raises(SystemExit):
-            federation(noise_multiplier=None, epsilon=5.0).run(3, progress=False, checkpoint=tmp_path)
-    run = federation(noise_multiplier=None, epsilon=5.0).run(3, progress=False, checkpoint=tmp_path, resume=True)
-    assert len(run.rows) == 3 and run.facts["privacy"]["rounds_lost"] == 0
+            made().run(4, progress=False, checkpoint=tmp_path / "run", checkpoint_every=1)
+    run = made().run(4, progress=False, checkpoint=tmp_path / "run", resume=True)
+    told = run.facts["privacy"]
+    with Ledger() as ledger:
+        (account,) = ledger.accounts()
+        charged = sum(count for _, count in account.charges())
+    assert told["rounds_lost"] == 1
+    assert charged == 5 if level == "local" else charged in (4, 5)
+    assert told["participations"] == len(run.rows) + 1
+
+
+@pytest.mark.parametrize("noise", [100.0, 700.0])
+def test_loud_noise_is_drawn_or_refused_before_anything_is_charged(noise, tmp_path, monkeypatch):
+    from tacit.privacy.ledger import Ledger
+
+    monkeypatch.setenv("TACIT_LEDGER", str(tmp_path / "ledger.sqlite"))
+    try:
+        run = federation(noise_multiplier=noise).run(1, progress=False)
+        assert run.facts["privacy"]["noise_multiplier"] == noise
+    except errors.BitBudgetError as error:
+        assert "does not fit words" in str(error) or "more than can be drawn" in str(error)
+        with Ledger() as ledger:
+            assert not any(account.charges() for account in ledger.accounts())
+
+
+@pytest.mark.parametrize("name", ["insecure_unsigned", "insecure_honest_server"])
+def test_sums_that_trust_the_server_are_no_place_for_noise_against_it(name):
+    torch.manual_seed(0)
+    people = {k: (torch.zeros(4, 3), torch.zeros(4, 1)) for k in range(12)}
+    with pytest.raises(errors.PrivacyError, match=name):
+        tacit.Federation(
+            tacit.Task(nn.Linear(3, 1), nn.functional.mse_loss),
+            tacit.Population.from_arrays(people),
+            tacit.FedAvg(SGD),
+            privacy=tacit.UserLevel(mechanism="skellam", epsilon=4.0, clip=0.25),
+            aggregation=tacit.SecureSum(**{name: True}),
+        )

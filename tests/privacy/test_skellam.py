@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import ive
 
-from tacit.privacy.skellam import FINE, LARGEST, _log_probability, skellam
+from tacit.privacy.skellam import FINE, LARGEST, MOST, _log_probability, skellam
 from tacit.secret_draws import key_of
 
 RARE = 1e-3
@@ -132,7 +132,16 @@ def test_other_keys_and_neighbouring_draws_are_independent():
     assert abs(np.mean(np.sign(one[1:]) * np.sign(one[:-1]))) < bound
 
 
-@pytest.mark.parametrize("variance", [0.0, -1.0, float("nan"), float("inf"), 2 * LARGEST])
+@pytest.mark.parametrize("variance", [0.0, -1.0, float("nan"), float("inf"), 2 * MOST])
 def test_a_variance_out_of_range_is_refused_with_its_value(variance):
     with pytest.raises(ValueError, match=str(variance).replace("+", r"\+")):
         skellam(key("bad"), variance, 3)
+
+
+def test_a_large_variance_is_made_of_several_draws_and_is_right():
+    """Chi-square of 20,000 draws; a right one is refused with probability 1e-6."""
+    variance = 5.5 * LARGEST
+    draws = skellam(key("large"), variance, 20_000).astype(np.float64)
+    low, high = stats.chi2.ppf([5e-7, 1 - 5e-7], draws.size)
+    assert low < float((draws**2 / variance).sum()) < high
+    assert (draws == skellam(key("large"), variance, 20_000)).all()

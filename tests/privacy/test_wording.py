@@ -8,7 +8,7 @@ import pytest
 
 from tacit.errors import DamagedFile, PrivacyError, UsageError
 from tacit.privacy.event import PoissonSampled
-from tacit.privacy.plan import PrivacyPlan
+from tacit.privacy.plan import SECURE, SERVER, SHARED, PrivacyPlan
 from tacit.privacy.saying import LANGUAGES
 from tacit.privacy.shares import Shares
 from tacit.privacy.statement import statement
@@ -20,22 +20,22 @@ from tacit.selection.cohort import Everyone, Poisson, Separated, Uniform
 def is_said(name, *_):
     """Whether a statement of shared noise has words for a field: some belong to other noise."""
     others = ("bands", "releases", "epsilon_against_server", "epsilon_pld")
-    return name not in others and SHARED[name] is not None
+    return name not in others and NOISED[name] is not None
 
 
 EARLIER = ((PoissonSampled(2.0, 0.1), 7),)
 
 
-def made(selection=None, *, secure=True, exempt=False, before=EARLIER, shares=None, **settings):
+def made(selection=None, *, secure=True, exempt=False, before=EARLIER, shares=None, summed=SECURE, **settings):
     given = {"epsilon": 3.0, "clip": 0.7, "clip_quantile": 0.4}
     given |= {"loss_bound": 2.0, "most_examples": 9, "population_budget": 11.0}
     level = UserLevel(**given | settings)
-    plan = PrivacyPlan.of(level, (selection or Poisson(40)).sampling(400), 12, 21, shares)
+    plan = PrivacyPlan.of(level, (selection or Poisson(40)).sampling(400), 12, 21, shares, summed)
     return statement(plan, 10, 1, before, exempt, secure, interval=1e-3, others=2)
 
 
 FULL = made()
-SHARED = made(mechanism="skellam", clip_quantile=None, loss_bound=None, shares=Shares(2.0**17, 2.0**22, 13, 80, 32))
+NOISED = made(mechanism="skellam", clip_quantile=None, loss_bound=None, shares=Shares(2.0**17, 2.0**22, 13, 80, 32))
 
 
 def places(value, path=()):
@@ -83,9 +83,9 @@ def test_a_statement_that_differs_in_one_value_is_said_otherwise(path, language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("path", [p for p in places(SHARED) if is_said(*p)], ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize("path", [p for p in places(NOISED) if is_said(*p)], ids=lambda path: ".".join(map(str, path)))
 def test_a_statement_of_shared_noise_that_differs_in_one_value_is_said_otherwise(path, language):
-    assert text(changed(path, SHARED), language) != text(SHARED, language)
+    assert text(changed(path, NOISED), language) != text(NOISED, language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -100,6 +100,21 @@ def test_the_words_know_every_field_of_a_statement(selection, language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_field_that_has_no_words_yet_is_said_all_the_same(language):
     assert "- audit: 0.25" in text(FULL | {"audit": 0.25}, language)
+
+
+@pytest.mark.parametrize(
+    ("summed", "said"),
+    [
+        (SERVER, ("it gets every single one", "它收到每一份上传内容")),
+        (SECURE, ("TRUSTED AGGREGATOR: secure aggregation", "受信任的聚合者：安全聚合")),
+        (f"{SECURE} (insecure)", ("it could invent participants", "它可以虚构参与者")),
+        (SHARED, ("any one participant together with the server can read", "任何一个参与者与服务器合谋")),
+    ],
+)
+def test_it_is_said_what_the_server_sees_before_the_noise(summed, said):
+    told = made(summed=summed)
+    assert said[0] in text(told) and said[1] in text(told, "zh")
+    assert ("no single one" in text(told)) == (summed == SECURE)
 
 
 def test_the_claim_is_one_sentence_with_its_factor():

@@ -11,6 +11,7 @@ large, and there are few of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from math import floor, log2
 from typing import Any
@@ -190,8 +191,16 @@ def _below(values: NDArray[np.float64], kind: Any) -> NDArray[Any]:
 
 
 def _point(bits: int, range: float, weight: float, clients: int) -> int:
-    """Largest f with `clients (weight range 2^f + 1/2) < 2^(bits - 1)`, and `weight range 2^f < 2^50`."""
-    return floor(log2(min((2.0 ** (bits - 1) - 1 - clients) / clients, 2.0**EXACT) / (weight * range)))
+    """Largest f for which no sum leaves a word: `clients (floor(weight range 2^f) + 1) < 2^(bits - 1)`, exactly.
+
+    One client's integers stay below `2^50`, which double precision computes exactly.
+    """
+    largest = Fraction(weight) * Fraction(range)
+    room = min((2 ** (bits - 1) - 1) // clients - 1, 2**EXACT - 1)
+    f: int = room.bit_length() - floor(log2(largest)) + 1
+    while floor(largest * Fraction(2) ** f) > room:
+        f -= 1
+    return f
 
 
 @jit

@@ -8,8 +8,9 @@ from math import ceil, log2
 from typing import TYPE_CHECKING, Any
 
 from tacit.aggregation.fixed_point import FixedPoint
+from tacit.aggregation.secure.graph import degree
 from tacit.checks import is_count, is_number, is_whole, make_plain, positive, truth
-from tacit.errors import BitBudgetError
+from tacit.errors import BitBudgetError, UsageError
 
 if TYPE_CHECKING:
     from tacit.selection.cohort import Sampling
@@ -21,6 +22,10 @@ FEWEST = 5
 """Clients in a sum, at least, where nothing else is said."""
 RANGE = 4.0
 """No parameter moves further in a client's local training, where nothing else is said."""
+LARGE = 100
+"""A cohort that is as easily hidden as any, for settings that go with no cohort yet."""
+SMALLEST, WIDEST = 1e-30, 1e30
+"""Ranges that leave room for a grid."""
 RARE = 1e-4
 """A cohort that is too small fails the run: it may come up in no larger share of the rounds."""
 CLIPPED = (14, 24)
@@ -87,7 +92,7 @@ class SecureSum:
         elif sampling is not None and sampling.rate is not None:
             yield from self._rarely_enough(sampling, sampling.rate)
         if self.range is not None:
-            yield from positive("range", self.range)
+            yield from positive("range", self.range) or _extreme(self.range)
         if self.protocol not in (IDEAL, FULL):
             yield f"protocol is {self.protocol!r}: give {IDEAL!r} or {FULL!r}"
         if self.bits not in (None, 32, 64):
@@ -107,6 +112,23 @@ class SecureSum:
             yield f"lost is {lost!r}: give a probability from 0 to below 1, or one for each of {', '.join(STEPS)}"
         for name in ("insecure_unsigned", "insecure_honest_server"):
             yield from truth(name, getattr(self, name))
+        yield from self._no_graph(sampling)
+
+    def _no_graph(self, sampling: Sampling | None) -> Iterator[str]:
+        """Cohorts that no graph hides; of any size, where none is known."""
+        if not all(is_number(share) and 0 <= share < 1 for share in (self.corrupt, self.dropout)):
+            return
+        if not is_count(self.sigma) or self.sigma > 128 or not (self.minimum is None or is_whole(self.minimum, 3)):
+            return
+        sizes = [LARGE] if sampling is None else [self.fewest(sampling), most_clients(sampling)]
+        for size in dict.fromkeys(max(size, 3) for size in sizes):
+            try:
+                degree(
+                    size, self.corrupt, self.dropout, sigma=self.sigma, semi_malicious=not self.insecure_honest_server
+                )
+            except UsageError as error:
+                yield " ".join(str(error).split())
+                return
 
     def _rarely_enough(self, sampling: Sampling, rate: float) -> Iterator[str]:
         """Cohorts that come up with too few clients now and then: each would fail its round."""
@@ -184,6 +206,11 @@ def least_drawn(sampling: Sampling) -> int:
     from scipy.stats import binom
 
     return int(binom.ppf(RARE, sampling.of, sampling.rate))
+
+
+def _extreme(range: float) -> list[str]:
+    good = SMALLEST <= range <= WIDEST
+    return [] if good else [f"range is {range!r}: give a number from {SMALLEST:g} to {WIDEST:g}"]
 
 
 def most_clients(sampling: Sampling, groups: int = 1) -> int:

@@ -25,6 +25,7 @@ from tacit.privacy.clip import Clip
 from tacit.privacy.rotation import Rotation
 from tacit.privacy.rounding import largest_absolute, round_rows, rounded_norm
 from tacit.privacy.shares import Shares
+from tacit.privacy.skellam import MOST
 
 FINEST, COARSEST = 20, 10
 """Bits of a coordinate as large as the clip norm. More would cost bits and save nothing; with less, rounding would
@@ -119,8 +120,12 @@ def require_room(clip: ClipDiscrete, noise: float) -> None:
     (bound,), shares = clip.bounds, clip.shares
     most = needed(bound.norm / bound.grid, clip.places[bound.name].stop, shares.most, shares.honest, noise)
     if most >= 2.0 ** (shares.bits - 1):
+        wider = "take bits=64, or more epsilon" if shares.bits == 32 else "spend more epsilon"
+        raise BitBudgetError(f"noise of {noise:.3g} clip norms does not fit words of {shares.bits} bits: {wider}")
+    if shares.most * shares.variance(noise) > MOST:
         raise BitBudgetError(
-            f"noise of {noise:.3g} clip norms does not fit words of {shares.bits} bits: take bits=64, or more epsilon"
+            f"noise of {noise:.3g} clip norms is more than can be drawn on the grid of {bound.grid:g} that sums are "
+            "made on: spend more epsilon, run fewer rounds, or draw larger cohorts"
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tacit.aggregation.secure_sum import SecureSum
 from tacit.checks import MOST
 from tacit.errors import (
     BudgetExceeded,
@@ -39,7 +40,7 @@ from tacit.privacy.event import Charges, Event, Reports, Skellam, Unbounded, cha
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.noising import Noising
-from tacit.privacy.plan import PrivacyPlan, require_cohort
+from tacit.privacy.plan import SECURE, SERVER, SHARED, PrivacyPlan, require_cohort
 from tacit.privacy.released import Released
 from tacit.privacy.saying import LANGUAGES
 from tacit.privacy.statement import statement
@@ -201,7 +202,7 @@ class Guard:
         if limit is not None and lost and self.plan.most(round + 1, lost=lost) > limit * (1 + 1e-3):
             raise Exhausted(f"the run's epsilon of {limit:g} is spent: it was cut off in {lost} rounds, which count")
         event = None if self.plan.at_once and self._charged else self._event
-        if self.plan.by_clients and lost and self._charged:  # once more than was charged at the beginning
+        if self.plan.by_clients and 0 < self._charged <= lost:  # once more than was charged at the beginning
             event = replace(self._event, times=1) if isinstance(self._event, Reports | Skellam) else self._event
         entry = self._account.reserve(self.run, round, event, self.digest, self._allow, delta=self.plan.delta)
         self._head, self._charged = entry.digest, self._charged + (event is not None)
@@ -251,6 +252,8 @@ class Guard:
         size = max(place.stop for place in self._clip.places.values())
         like = {"total": torch.empty(size, dtype=torch.int64), "clients": None, "memory": None, "cohort": None}
         found = self.released.load(round, like)
+        if found is not None and self.plan.by_clients:
+            self._taken.update(found["cohort"].tolist())
         if found is not None and self._account is not None:
             self._commit(self._account.open_reserve(self.run, round, _print(found["total"])), found["total"])
         return found
@@ -333,9 +336,14 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
     assert isinstance(clip, Clip)
     assert (level.mechanism == SKELLAM) == isinstance(clip, ClipDiscrete), "the clip is that of another mechanism"
     sampling = federation.selection.sampling(len(population))
-    fewest = None if federation.aggregation is None else federation.aggregation.fewest(sampling)
+    how = federation.aggregation
+    fewest, summed = None, SERVER
+    if how is not None:
+        fewest, summed = how.fewest(sampling), SECURE if isinstance(how, SecureSum) else SHARED
+        if isinstance(how, SecureSum) and (how.insecure_unsigned or how.insecure_honest_server):
+            summed += " (insecure)"
     shares = clip.shares if isinstance(clip, ClipDiscrete) else None
-    plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]), fewest, shares)
+    plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]), fewest, shares, summed)
     if isinstance(clip, ClipDiscrete):
         require_room(clip, plan.noise)
     if saved is not None:

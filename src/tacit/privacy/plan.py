@@ -58,6 +58,8 @@ COARSER = 4.0
 """The same of the noise on metrics, in units of the norm of as many ones."""
 TIGHT = 1.05
 """A cap may cost at most this factor in epsilon."""
+SERVER, SECURE, SHARED = "server", "secure aggregation", "shared key"
+"""Who adds reports."""
 UNLIKELY = 1e-6
 """Probability with which some client takes part more often than is said against the server."""
 
@@ -128,6 +130,7 @@ class PrivacyPlan:
         delta: of the claim.
         bands: how many draws the noise of a round combines; 1 where rounds are independent.
         fewest: reports in a sum that the server sees, at least; None where it sees single ones.
+        summed: by whom reports are added: "server", "secure aggregation", or "shared key".
         shares: how clients share out the noise, where they add it under the masks of a secure sum.
     """
 
@@ -139,6 +142,7 @@ class PrivacyPlan:
     bands: int = 1
     fewest: int | None = None
     shares: Shares | None = None
+    summed: str = SERVER
 
     @classmethod
     def of(
@@ -148,18 +152,19 @@ class PrivacyPlan:
         rounds: int,
         fewest: int | None = None,
         shares: Shares | None = None,
+        summed: str = SERVER,
     ) -> PrivacyPlan:
         """Calibrates the noise.
 
         Args:
-            level, sampling, rounds, fewest, shares: as above.
+            level, sampling, rounds, fewest, shares, summed: as above.
 
         Raises:
             PrivacyError: what was asked for cannot be had; the message says what can.
         """
         if shares is not None:
-            return cls._of_shares(level, sampling, rounds, fewest, shares)
-        return replace(cls._of_sums(level, sampling, rounds), fewest=fewest)
+            return replace(cls._of_shares(level, sampling, rounds, fewest, shares), summed=summed)
+        return replace(cls._of_sums(level, sampling, rounds), fewest=fewest, summed=summed)
 
     @classmethod
     def _of_sums(cls, level: UserLevel, sampling: Sampling, rounds: int) -> PrivacyPlan:

@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.jit import Int, Real, jit, jit_cached
-from tacit.secret_draws import CHUNK, SecretDraws, Words
+from tacit.secret_draws import CHUNK, SecretDraws, Words, key_of
 
 LARGEST = 2.0**54
 """Variance up to which a place in a strip takes at most 32 random bits."""
+MOST = 64 * LARGEST
+"""Variance up to which draws are made at all, as sums of so many."""
 FINE = 2.0**14
 """Variance from which strips are some integers wide, and the series of `_log_probability` is right to 1e-17."""
 WIDEST = 13
@@ -39,18 +41,24 @@ Table: TypeAlias = tuple[NDArray[Any], ...]
 
 
 def skellam(key: bytes, variance: float, count: int) -> Int:
-    """`count` independent draws of mean 0, (count,) int64.
+    """`count` independent draws of mean 0, (count,) int64; of a large variance as sums of several.
 
     Args:
         key: 32 bytes, as hard to guess as the draws. The same key, variance and count give the same draws.
-        variance: mu, of each draw, above 0 and at most 2^54.
+        variance: mu, of each draw, above 0 and at most 2^60.
         count: how many.
 
     Raises:
         ValueError: the variance is out of range.
     """
-    if not (isfinite(variance) and 0 < variance <= LARGEST):
-        raise ValueError(f"the variance of Skellam noise is {variance!r}: give a number above 0, at most {LARGEST:g}")
+    if not (isfinite(variance) and 0 < variance <= MOST):
+        raise ValueError(f"the variance of Skellam noise is {variance!r}: give a number above 0, at most {MOST:g}")
+    parts = ceil(variance / LARGEST)
+    if parts > 1:  # sums of independent draws are Skellam again
+        total = np.zeros(count, np.int64)
+        for k in range(parts):
+            total += skellam(key_of(key, "part", k), variance / parts, count)
+        return total
     variance = float(variance)
     source, draws, done = SecretDraws(key), np.empty(count, np.int64), 0
     if variance < FINE:

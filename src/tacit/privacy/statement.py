@@ -73,6 +73,7 @@ def statement(
         "record_runs": others,
         "population_budget": level.population_budget,
         "weights_bounded_at": level.most_examples,
+        "summed_by": plan.summed,
         "summed_at_least": plan.fewest,
         "honest": None if plan.shares is None else plan.shares.honest,
         "releases": [

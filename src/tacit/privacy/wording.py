@@ -7,6 +7,7 @@ from typing import Any
 
 from tacit.checks import is_number, is_whole
 from tacit.errors import DamagedFile, Problems
+from tacit.privacy.against import against
 from tacit.privacy.saying import Say, Statement, by_renyi, chooser, foreseen, label, nobodys, told, unbounded, worlds
 from tacit.privacy.uncovered import not_covered
 
@@ -35,6 +36,7 @@ FIELDS: dict[str, str] = {
     "record_runs": "whole",
     "population_budget": "number or null",
     "weights_bounded_at": "whole or null",
+    "summed_by": "text",
     "summed_at_least": "whole or null",
     "honest": "whole or null",
     "releases": "list",
@@ -64,7 +66,7 @@ def text(statement: Statement, language: str = "en") -> str:
         (say("Privacy of this run", "本次运行的隐私声明"), [label(statement, say)]),
         (say("What is protected", "保护什么"), _protected(statement, say)),
         (say("What is claimed", "承诺"), _claim(statement, say)),
-        (say("Against whom", "防范谁"), _against(statement, say)),
+        (say("Against whom", "防范谁"), against(statement, say)),
         (say("How it is kept", "如何做到"), _mechanism(statement, say)),
         (say("How it was computed", "如何计算"), _accounting(statement, say)),
         (say("Over all runs", "历次运行合计"), _over_all_runs(statement, say)),
@@ -149,69 +151,6 @@ def _claim(s: Statement, say: Say) -> Iterator[str]:
         f"{changed} changes the probability of {what} by a factor of at most e^{s['epsilon']:.4g} "
         f"({factor}), except with probability {s['delta']:.3g}.",
         f"{changed}，{what}的概率最多变化 e^{s['epsilon']:.4g} 倍（{factor}），例外的概率为 {s['delta']:.3g}。",
-    )
-
-
-def _against(s: Statement, say: Say) -> Iterator[str]:
-    none = say("no finite bound", "没有有限的界")
-    if s["mechanism"].startswith("local-"):
-        yield say(
-            f"Everybody but the participant itself, the server that gets its reports among them: epsilon "
-            f"{told(s['epsilon_against_server'], none)}, for a participant in at most {s['participations']:,} rounds "
-            "(that chance puts any of them into more has a probability of at most 1e-6). Nobody is to be trusted with "
-            f"anything; those who see the models alone learn no more: at most {told(s['epsilon'], none)}.",
-            f"参与者自己以外的所有人，包括收到其上传内容的服务器：epsilon {told(s['epsilon_against_server'], none)}，"
-            f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
-            f"无需信任任何人；只看到模型的人知道得不会更多：最多 {told(s['epsilon'], none)}。",
-        )
-        return
-    if s["mechanism"] == "skellam":
-        yield from _against_with_shares(s, say)
-        return
-    yield say(
-        f"Whoever sees the published models, all of them, and not who took part: epsilon {told(s['epsilon'], none)}.",
-        f"看到全部公开模型、但不知道谁参加了的人：epsilon {told(s['epsilon'], none)}。",
-    )
-    yield say(
-        f"The server, and anyone else who sees who takes part: epsilon {told(s['epsilon_against_server'], none)}, "
-        f"without credit for sampling, for a participant in at most {s['participations']:,} rounds (that chance puts "
-        "any of them into more has a probability of at most 1e-6). It is to add the noise and not to look at single "
-        "reports.",
-        f"服务器，以及其他知道谁参加了的人：epsilon {told(s['epsilon_against_server'], none)}，不计抽样的好处，"
-        f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
-        "服务器应当照实加噪声，且不查看单个上传内容。",
-    )
-    if s["summed_at_least"] is not None:
-        yield say(
-            f"TRUSTED AGGREGATOR: secure aggregation shows the server sums of at least {s['summed_at_least']:,} "
-            "reports and no single one, but it sees these sums before it adds the noise. No claim holds against it if "
-            "it keeps them.",
-            f"受信任的聚合者：安全聚合只让服务器看到至少 {s['summed_at_least']:,} 份上传内容的和，看不到单份；"
-            "但它在加噪声之前看到这些和。如果它保留这些和，则任何承诺都不防范它。",
-        )
-    yield say(
-        "Other participants: as those who see the published models; of themselves they know when they took part.",
-        "其他参与者：与看到公开模型的人相同；他们只知道自己何时参加。",
-    )
-
-
-def _against_with_shares(s: Statement, say: Say) -> Iterator[str]:
-    none = say("no finite bound", "没有有限的界")
-    yield say(
-        f"Everybody else, the server among them, who sees who takes part and every noised sum: epsilon "
-        f"{told(s['epsilon'], none)}, for a participant in at most {s['participations']:,} rounds (that chance puts "
-        "any of them into more has a probability of at most 1e-6). Nobody is to be trusted with adding the noise.",
-        f"其他所有人，包括知道谁参加、并看到每个加噪声之和的服务器：epsilon {told(s['epsilon'], none)}，"
-        f"一个参与者最多参加 {s['participations']:,} 轮（任何一个参与者因随机而超出的概率不超过 1e-6）。"
-        "无需信任任何人来加噪声。",
-    )
-    fewest, honest = told(s["summed_at_least"], "?"), told(s["honest"], "?")
-    yield say(
-        f"That rests on secure aggregation: sums are of at least {fewest} reports, and at least {honest} of the "
-        "participants in each add their noise and tell nobody of it. Where fewer do, there is less noise than is "
-        "claimed.",
-        f"这依赖于安全聚合：每个和至少含 {fewest} 份上传内容，其中至少 {honest} 个参与者照实加噪声且不泄露它。"
-        "如果不足，噪声就比所承诺的小。",
     )
 
 

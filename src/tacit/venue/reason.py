@@ -46,6 +46,11 @@ def of_report(update: Tensor, loss: Tensor, moved: float) -> str:
     return f"{what}: look for extreme values in its data, or take a smaller learning rate"
 
 
+def hidden(error: Exception) -> str:
+    """Of an error whose text may hold what is to stay with the client."""
+    return f"its training raised {type(error).__name__}, whose text stays with the client: it may hold data"
+
+
 def out_of_range(range: float) -> str:
     """Of a report that is to stay secret: nothing of what is in it."""
     return (

@@ -173,7 +173,8 @@ class Worker:
         return self._train(reports, alone, examples, down, round, self._patient())
 
     def _aside(self, alone: Block, error: Exception) -> SetAside:
-        return SetAside(self.work.population.ids[alone.clients[0]], reason.of_error(error))
+        why = reason.of_error(error) if self.work.chain.grid is None else reason.hidden(error)
+        return SetAside(self.work.population.ids[alone.clients[0]], why)
 
     def _raise_unless_of_data(self, error: Exception, clients: Int, round: int) -> None:
         """Ends the run for what no client's data can have caused, or what this process cannot go on after."""

@@ -178,3 +178,17 @@ def test_a_signed_session_asks_a_client_for_its_own_identity(name):
     identity = Play().identity(name) if name else None
     with pytest.raises(UsageError, match="give the identity of 'anna'"):
         Client(CONFIG, "anna", MODEL, POLICY, identity)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("", bytes(32)), ("x" * 65, bytes(32)), ("\ud800", bytes(32)), ("a", b"2")]
+)
+def test_a_client_that_could_not_be_written_down_is_refused(name, model):
+    config = replace(CONFIG, signed=False)
+    with pytest.raises(UsageError, match="a name of 1 to 64 bytes"):
+        Client(config, name, model, Policy(minimum=3, insecure_unsigned=True))
+
+
+def test_a_share_of_minus_nothing_is_no_second_way_to_write_nothing():
+    config = replace(CONFIG, corrupt=-0.0)
+    assert list(config.problems())

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from tacit.aggregation.secure import keys, prg, shamir
-from tacit.aggregation.secure.config import Config, Policy
+from tacit.aggregation.secure.config import DIGEST, Config, Policy
 from tacit.aggregation.secure.identity import Identity, verified
 from tacit.aggregation.secure.messages import (
+    NAME,
     Advertise,
     Confirm,
     Confirmed,
@@ -31,6 +32,7 @@ from tacit.aggregation.secure.messages import (
     Survivors,
     Unmask,
     digest_of,
+    is_name,
     statement,
 )
 from tacit.aggregation.secure.roster import Members, require_identity
@@ -93,6 +95,8 @@ class Client:
         layout: bytes | None = None,
     ) -> None:
         policy.require(config)
+        if not is_name(name) or len(model) != DIGEST:
+            raise UsageError(f"a client needs a name of 1 to {NAME} bytes and a model's digest of {DIGEST}: {name!r}")
         if layout is not None and layout != config.layout:
             raise PolicyError(
                 f"the session sums vectors of another layout than {name!r} makes: its plan is another one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
+from math import copysign, isfinite
 
 from tacit.aggregation.secure.graph import Degree, degree
 from tacit.aggregation.secure.wire import Reader, Writer
@@ -93,7 +93,7 @@ class Config:
             yield f"minimum is {self.minimum}: give at least 3, for of two clients each can subtract its own"
         for name in ("corrupt", "dropout"):
             value = getattr(self, name)
-            if not (isfinite(value) and 0 <= value < 1):
+            if not (isfinite(value) and 0 <= value < 1) or copysign(1.0, value) < 0:
                 yield f"{name} is {value!r}: give a share from 0 to below 1"
         if not 1 <= self.sigma <= 128 or not 1 <= self.eta <= 128:
             yield f"sigma is {self.sigma} and eta {self.eta}: give 1 to 128"

@@ -376,6 +376,14 @@ class Unmask:
         return cls(session, survivors, shares)
 
 
+def is_name(name: str) -> bool:
+    """Whether a client may be called so."""
+    try:
+        return 1 <= len(name.encode()) <= NAME
+    except UnicodeEncodeError:
+        return False
+
+
 def statement(session: bytes, sharing: tuple[int, ...], survivors: tuple[int, ...], clients: int) -> bytes:
     """What clients sign before they unmask: who shared secrets, and who is in the sum."""
     told = hashlib.sha256(bits_of(sharing, clients)).digest() + digest_of(survivors, clients)
