@@ -266,7 +266,16 @@ def test_the_statement_says_on_whom_it_rests():
     assert "TRUSTED AGGREGATOR" not in english
 
 
-def test_noise_at_the_server_makes_it_a_trusted_aggregator():
+@pytest.mark.parametrize(
+    ("how", "by", "said"),
+    [
+        (None, "server", "it gets every single one"),
+        (tacit.SecureSum(), "secure aggregation", "TRUSTED AGGREGATOR"),
+        (tacit.SecureSum(insecure_unsigned=True), "secure aggregation (insecure)", "it could invent participants"),
+        (tacit.SharedKeySum(), "shared key", "any one participant together with the server can read every report"),
+    ],
+)
+def test_the_statement_says_who_adds_reports_where_the_server_adds_the_noise(how, by, said):
     torch.manual_seed(0)
     people = {k: (torch.zeros(4, 3), torch.zeros(4, 1)) for k in range(12)}
     made = tacit.Federation(
@@ -274,11 +283,12 @@ def test_noise_at_the_server_makes_it_a_trusted_aggregator():
         tacit.Population.from_arrays(people),
         tacit.FedAvg(SGD),
         privacy=tacit.UserLevel(epsilon=4.0, clip=0.25),
-        aggregation=tacit.SecureSum(),
+        aggregation=how,
     )
     told = made.run(1, progress=False).facts["privacy"]
-    assert told["summed_at_least"] == 6 and told["honest"] is None
-    assert "TRUSTED AGGREGATOR" in told["text"]["en"] and "受信任的聚合者" in told["text"]["zh"]
+    assert (told["summed_by"], told["honest"]) == (by, None)
+    assert told["summed_at_least"] == (None if how is None else how.fewest(made.selection.sampling(12)))
+    assert said in told["text"]["en"] and ("no single one" in told["text"]["en"]) == (by == "secure aggregation")
 
 
 def test_the_ledger_keeps_what_such_a_run_costs(tmp_path, monkeypatch):
