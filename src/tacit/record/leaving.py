@@ -61,7 +61,7 @@ def page(summed: Mapping[str, Any]) -> str:
     notes = _of_shared_key(summed) if "who_can_decrypt" in summed else _of_masks(summed)
     text = "".join(f"<p>{escape(note)}</p>" for note in notes)
     total = f"<tr><td>every round</td><td></td><td>{up:,} up, {down:,} down</td><td></td><td></td></tr>"
-    return f'{text}<div class="table"><table><tr>{head}</tr>{lines}{total}</table></div>'
+    return f'{text}<div class="table"><table class="said"><tr>{head}</tr>{lines}{total}</table></div>'
 
 
 def _of_masks(summed: Mapping[str, Any]) -> list[str]:

@@ -33,7 +33,7 @@ svg{max-width:100%;height:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:5px 10px;border-bottom:1px solid #e8ecf0}
 th:first-child,td:first-child{text-align:left}
-table.facts td{text-align:left;overflow-wrap:anywhere}
+table.facts td,table.said th,table.said td{text-align:left;overflow-wrap:anywhere}
 tr.mine{font-weight:600;background:#eef4fb}
 ul{margin:4px 0;padding-left:22px}
 li{overflow-wrap:anywhere}
