@@ -327,13 +327,13 @@ def test_the_grid_tells_no_number_of_examples():
 def test_above_a_hundred_clients_a_whole_session_that_would_fail_is_begun_anew_before_anybody_trains():
     """The graph follows from the clients' keys; of many attempts some would lose a neighbourhood."""
     data = people(104)
-    lost = (0.0, 0.1, 0.1, 0.0, 0.1)
+    lost = (0.0, 0.06, 0.06, 0.0, 0.06)  # about four of ten attempts fail: not all of sixty
     how = {"lost": lost, "minimum": 3, "attempts": 60, "insecure_unsigned": True}
     for protocol in ("ideal", "full"):
         run = federation(data, aggregation=tacit.SecureSum(protocol=protocol, **how), minimum=0.0).run(
             1, progress=False
         )
-        assert 60 < run.rows[0]["clients"] < 104
+        assert 70 < run.rows[0]["clients"] < 104
 
 
 def test_a_session_that_fails_in_the_whole_protocol_says_so_itself():
