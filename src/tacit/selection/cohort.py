@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit import keys
-from tacit.checks import is_count, is_number, make_plain
+from tacit.checks import is_count, is_number, make_plain, offers
+from tacit.selection.table import ClientTable
 
 Int = NDArray[np.int64]
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,21 @@ class Cohort:
         clients: (K,) positions in the population, ascending.
         sampling: how they were drawn.
         budget: (K,) most local steps that each may take, or None for all of its work.
+        inclusion: (K,) with what probability each was to be drawn, given who could be asked; None where the rule cannot
+            say.
     """
 
     clients: Int
     sampling: Sampling
     budget: Int | None = None
+    inclusion: Float | None = None
 
 
 class Selection(Protocol):
-    """A rule by which cohorts are drawn. It sees how many clients there are, never their data."""
+    """A rule by which cohorts are drawn. It sees how many clients there are, never their data.
+
+    One that looks at more (who is there, how fast they are, who took part) has the method `choose`, see `Informed`.
+    """
 
     def problems(self, clients: int) -> list[str]:
         """What is wrong with this rule for a population of `clients`."""
@@ -67,8 +75,42 @@ class Selection(Protocol):
         ...
 
 
+class Informed:
+    """A selection that draws from a table of the clients: from those in its pool, and from nobody else.
+
+    It keeps nothing between rounds: what it knows of the past is in the table, so that the same object serves a
+    simulation and a coordinator, and a run that is resumed draws the same cohorts.
+    """
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The kinds of data that its choice follows from: `SYSTEM`, `PARTICIPATION`, `TIER_LOSSES`, `CLIENT_LOSSES`."""
+        return ()
+
+    def choose(self, table: ClientTable, seed: int, round: int) -> Cohort:
+        """The cohort of `round`; empty where nobody may be asked."""
+        raise NotImplementedError
+
+    def draw(self, clients: int, seed: int, round: int) -> Cohort:
+        """The cohort of `round` from clients of which nothing is known."""
+        return self.choose(ClientTable.of(clients), seed, round)
+
+
+def drawn(selection: Selection, table: ClientTable, seed: int, round: int) -> Cohort:
+    """The cohort of `round`: by `choose` where the selection has it, else of all clients, of whom the pool is kept."""
+    if offers(selection, "choose"):
+        chosen: Cohort = selection.choose(table, seed, round)  # type: ignore[attr-defined]
+        return chosen
+    cohort = selection.draw(len(table), seed, round)
+    if bool(table.pool.all()):
+        return cohort
+    there = table.pool[cohort.clients]
+    budget = None if cohort.budget is None else cohort.budget[there]
+    return Cohort(cohort.clients[there], cohort.sampling, budget)
+
+
 @dataclass(frozen=True)
-class Everyone:
+class Everyone(Informed):
     """All clients take part in every round."""
 
     def problems(self, clients: int) -> list[str]:
@@ -79,14 +121,15 @@ class Everyone:
         """Nobody is left out."""
         return Sampling("everyone", clients, clients)
 
-    def draw(self, clients: int, seed: int, round: int) -> Cohort:
-        """All of them."""
-        return Cohort(np.arange(clients, dtype=np.int64), self.sampling(clients))
+    def choose(self, table: ClientTable, seed: int, round: int) -> Cohort:
+        """All who may be asked."""
+        who = table.eligible
+        return Cohort(who, self.sampling(len(table)), inclusion=np.ones(len(who)))
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """`cohort` clients, drawn uniformly without replacement, anew in each round."""
+class Uniform(Informed):
+    """`cohort` clients, drawn uniformly without replacement, anew in each round; all, where fewer may be asked."""
 
     cohort: int
 
@@ -103,11 +146,12 @@ class Uniform:
         """A fixed number, without replacement."""
         return Sampling("uniform", self.cohort, clients)
 
-    def draw(self, clients: int, seed: int, round: int) -> Cohort:
+    def choose(self, table: ClientTable, seed: int, round: int) -> Cohort:
         """A uniform draw from the key (seed, "cohort", round)."""
-        rng = keys.generator(seed, "cohort", round)
-        drawn = np.sort(rng.choice(clients, self.cohort, replace=False, shuffle=False)).astype(np.int64)
-        return Cohort(drawn, self.sampling(clients))
+        rng, who = keys.generator(seed, "cohort", round), table.eligible
+        size = min(self.cohort, len(who))
+        drawn = who[np.sort(rng.choice(len(who), size, replace=False, shuffle=False))]
+        return Cohort(drawn, self.sampling(len(table)), inclusion=np.full(size, size / max(len(who), 1)))
 
 
 SAFE = 5.0
@@ -115,7 +159,7 @@ SAFE = 5.0
 
 
 @dataclass(frozen=True)
-class Poisson:
+class Poisson(Informed):
     """Every client takes part with the same probability, independently of the others and of other rounds.
 
     The sampling for which amplification of privacy is known best ([Abadi16] arXiv:1607.00133). Of more than `cap`
@@ -145,18 +189,18 @@ class Poisson:
         cap = self.cap or ceil(self.expected + SAFE * sqrt(self.expected))
         return Sampling("poisson", self.expected, clients, self.expected / clients, min(cap, clients))
 
-    def draw(self, clients: int, seed: int, round: int) -> Cohort:
-        """Coins from the key (seed, "cohort", round)."""
-        rng, sampling = keys.generator(seed, "cohort", round), self.sampling(clients)
+    def choose(self, table: ClientTable, seed: int, round: int) -> Cohort:
+        """Coins from the key (seed, "cohort", round), one for each client, in the pool or not: the rate stays."""
+        rng, sampling = keys.generator(seed, "cohort", round), self.sampling(len(table))
         assert sampling.rate is not None and sampling.cap is not None
-        drawn = np.flatnonzero(rng.random(clients) < sampling.rate)
+        drawn = np.flatnonzero((rng.random(len(table)) < sampling.rate) & table.pool)
         if len(drawn) > sampling.cap:
             drawn = np.sort(rng.choice(drawn, sampling.cap, replace=False))
-        return Cohort(drawn.astype(np.int64), sampling)
+        return Cohort(drawn.astype(np.int64), sampling, inclusion=np.full(len(drawn), sampling.rate))
 
 
 @dataclass(frozen=True)
-class Separated:
+class Separated(Informed):
     """Clients take turns in an order drawn once: each is `floor(N / cohort)` rounds away from its next turn, at least.
 
     For correlated noise, which needs this separation and no chance: who took part when may be known to everybody.
@@ -178,8 +222,9 @@ class Separated:
         """The separation."""
         return Sampling("separated", self.cohort, clients, gap=clients // self.cohort)
 
-    def draw(self, clients: int, seed: int, round: int) -> Cohort:
-        """The next `cohort` clients of the order from the key (seed, "turns")."""
-        order = keys.generator(seed, "turns").permutation(clients)
-        turns = (round * self.cohort + np.arange(self.cohort)) % clients
-        return Cohort(np.sort(order[turns]).astype(np.int64), self.sampling(clients))
+    def choose(self, table: ClientTable, seed: int, round: int) -> Cohort:
+        """The next `cohort` clients of the order from the key (seed, "turns"); who is not there misses its turn."""
+        order = keys.generator(seed, "turns").permutation(len(table))
+        turns = np.sort(order[(round * self.cohort + np.arange(self.cohort)) % len(table)]).astype(np.int64)
+        who = turns[table.pool[turns]]
+        return Cohort(who, self.sampling(len(table)), inclusion=np.ones(len(who)))
