@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tacit import overlapping
 from tacit.aggregation.homomorphic import SharedKeySum
 from tacit.aggregation.robust import Robust
 from tacit.aggregation.secure_sum import SecureSum
 from tacit.aggregation.stage import Chain, Stage
 from tacit.algorithms.base import Algorithm
 from tacit.checks import count, offers, plain, truth
-from tacit.errors import Problems, UsageError
+from tacit.differing import compression, submodels
+from tacit.errors import IncompatibleOptions, Problems, UsageError
 from tacit.evaluation import Evaluation, Test
+from tacit.fleet import ByTier, Closing, FedBuff, Fleet
 from tacit.learning.task import Task
 from tacit.loop import Loop
 from tacit.population.population import Population
@@ -33,7 +36,8 @@ from tacit.record.progress import with_progress
 from tacit.record.run import Run
 from tacit.record.stopping import Stopping
 from tacit.securing import clip_for, grid_of
-from tacit.selection.cohort import Everyone, Selection
+from tacit.selection.claim import claimed
+from tacit.selection.cohort import Everyone, Sampling, Selection
 from tacit.venue.local_training import LocalTraining
 
 Weights = Mapping[str, Tensor] | str | Path
@@ -62,6 +66,11 @@ class Federation:
         robust: what takes the place of the mean, so that a minority of false reports cannot move it at will:
             `Median()`, `TrimmedMean()`, `GeometricMedian()`, `Krum()`; None takes the mean. With `aggregation` it needs
             `groups=`, random groups with a sum of their own. Without groups the server holds every report of a round.
+        fleet: the devices of the clients, in their order or by their names: the run then takes place in virtual time,
+            in which they are slow, go away and fail. None: everybody is always there, and no time is kept.
+        closing: when a round is closed on a fleet, and what becomes of those who are slow: `PartialWork()` when None,
+            `Deadline()`, `FirstArrivals()`, `WaitForAll()`; or `FedBuff()`, where rounds overlap.
+        by_tier: what devices of each tier are asked to do, `ByTier(steps=(1.0, 0.5))`; None asks the same of all.
         engine: "auto" takes the fastest engine that agrees with the eager one; or the name of one: "fused", "traced",
             "vmapped", "eager".
         device: "cpu", or an accelerator such as "cuda", where blocks of clients are trained at once (vmapped engine).
@@ -85,28 +94,43 @@ class Federation:
         record_privacy: RecordLevel | None = None,
         aggregation: SecureSum | SharedKeySum | None = None,
         robust: Robust | None = None,
+        fleet: Fleet | None = None,
+        closing: Closing | FedBuff | None = None,
+        by_tier: ByTier | None = None,
         engine: str = "auto",
         device: str = "cpu",
         minimum: float = 0.5,
     ) -> None:
         self.task, self.algorithm, self.seed, self.minimum = task, algorithm, plain(seed), plain(minimum)
         self.engine, self.device, self.privacy, self.record_privacy = engine, device, privacy, record_privacy
-        self.aggregation, self.robust = aggregation, robust
+        self.aggregation, self.robust, self.fleet, self.closing = aggregation, robust, fleet, closing
         self.audit: Audit | None = None
+        self.by_tier = by_tier
         self.selection: Selection = Everyone() if selection is None else selection
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
         with _ALONE:
             check(self, population, stages)
             self.given, self.population = population, population.cast(task.dtype)
+            if fleet is not None and fleet.names is not None:
+                self.fleet = fleet.aligned(population.ids)
             first = self.population.examples(np.array([0]))
             self.task = task.settled(*first.of(0))
+            self.submodels = submodels(self.task, by_tier)
         self.chain = self.chained(stages)
+        with Problems("rounds cannot overlap here", IncompatibleOptions) as problems:
+            problems.extend(overlapping.clashes_of_stages(self))
+
+    @property
+    def sampling(self) -> Sampling:
+        """How cohorts are drawn, as far as that may be claimed."""
+        return claimed(self.selection.sampling(len(self.population)), self.fleet, self.closing)
 
     def chained(self, stages: Sequence[Stage]) -> Chain:
         """The stages of this federation as it is set up, with its clip where it is private."""
         if self.privacy is None:
-            layout = LocalTraining.report_layout(self.task, self.algorithm, loss=self.record_privacy is None)
-            return Chain.of(stages, layout, grid_of(self))
+            widths = 0 if self.submodels is None else len(self.submodels.each)
+            layout = LocalTraining.report_layout(self.task, self.algorithm, self.record_privacy is None, widths)
+            return Chain.of((*stages, *compression(self.by_tier)), layout, grid_of(self))
         layout = LocalTraining.private_layout(self.task, self.algorithm, report_parts(self.privacy))
         return Chain.of((*stages, clip_for(self, layout)), layout)
 

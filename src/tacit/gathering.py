@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.aggregation.fixed_point import centred
+from tacit.call import Call
 from tacit.errors import InsufficientSurvivors, RoundFailed, StorageError, TacitWarning
+from tacit.fleet import FedAsync
+from tacit.flow import Flow
 from tacit.grouping import Grouping, grouping_of, merged
 from tacit.learning.layout import Parts
 from tacit.privacy.guard import Guard
+from tacit.privacy.plan import require_cohort
 from tacit.privacy.record_guard import RecordGuard
+from tacit.schedule import Schedule
 from tacit.securing import Session, Sums
-from tacit.selection.cohort import Cohort
+from tacit.selection.cohort import Sampling
 from tacit.server import Public
 from tacit.venue.block import Block, cut
 from tacit.venue.fold import Total
+from tacit.venue.losses import ClientLosses
 from tacit.venue.memory import ClientMemory
 from tacit.venue.venue import Venue
 
@@ -53,6 +59,32 @@ class Watch:
         return self._laps | {"seconds": sum(self._laps.values())}
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """One round's sum, and how it came about.
+
+    Attributes:
+        total: the sum.
+        asked: how many clients were asked; on average, in a private run.
+        call: who was asked; None where the sum was found stored.
+        found: (K,) who is in a sum that was found stored.
+    """
+
+    total: Total
+    asked: float
+    call: Call | None = None
+    found: Int = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A round for which enough clients will report, before they train: its groups, and the sessions of their sums."""
+
+    call: Call
+    groups: list[Int]
+    sessions: list[Session | None] | None
+
+
 @dataclass
 class Gathering:
     """Selects, trains and sums, and lets no sum past its guards.
@@ -65,8 +97,9 @@ class Gathering:
         records: of their records' privacy, or None.
         public: what everybody knows of a private cohort, or None.
         securing: the secure aggregation, or None where the server adds reports itself.
+        schedule: when rounds take place, and who reports.
         load: (N,) how many examples each client reads in a round.
-        report_bytes: of one report.
+        report_bytes: of one report in memory, where it is longest.
         block: most clients in a block, or None.
     """
 
@@ -77,12 +110,13 @@ class Gathering:
     records: RecordGuard | None
     public: Public | None
     securing: Sums | None
+    schedule: Schedule
     load: NDArray[Any]
     report_bytes: int
     block: int | None
 
-    def total(self, down: Tensor, round: int, watch: Watch) -> tuple[Total, float]:
-        """The total of a round, and how many clients were asked (on average, in a private run).
+    def total(self, down: Tensor, round: int, watch: Watch) -> Gathered:
+        """The total of a round.
 
         Args:
             down: the broadcast.
@@ -98,11 +132,12 @@ class Gathering:
             return self._noised(self.guard, down, round, watch)
         if self.records is not None:
             return self._of_records(self.records, down, round, watch)
-        cohort, total = self._sum(down, round, self.federation.seed, watch)
-        self._require_enough(total, cohort, round)
-        return total, len(cohort.clients)
+        opened = self._opened(down, round, self.federation.seed, watch)
+        total = self._sum(opened, down, round, watch)
+        self._require_enough(total, opened.call, round)
+        return Gathered(total, len(opened.call.cohort.clients), opened.call)
 
-    def _noised(self, guard: Guard, down: Tensor, round: int, watch: Watch) -> tuple[Total, float]:
+    def _noised(self, guard: Guard, down: Tensor, round: int, watch: Watch) -> Gathered:
         """Charged, summed, noised once, stored and committed; or what was stored before the run was cut off."""
         assert self.public is not None
         memory, nobody, federation = self.memory, np.empty(0, np.int64), self.federation
@@ -111,21 +146,25 @@ class Gathering:
             self._remember(found, round)
             if self.records is not None:
                 self.records.take_up(round, found["cohort"], found["total"])
-            return Total(found["total"], nobody, []), self.public.counted
+            total = Total(found["total"], nobody, [])
+            return Gathered(total, self.public.counted, found=found["cohort"].numpy())
+        seed = guard.seed(federation.seed)
+        opened = self._opened(down, round, seed, watch)
+        call = opened.call
+        guard.take(call.cohort.clients)
         entry = guard.reserve(round)
-        seed, clients = guard.seed(federation.seed), len(federation.population)
-        guard.take_turns(round, lambda at: federation.selection.draw(clients, seed, at).clients)
-        cohort, total = self._sum(down, round, seed, watch)
-        self._require_some(total, cohort, round)
+        guard.take_turns(round, call.cohort.clients, lambda at: self.schedule.earlier(at, seed))
+        total = self._sum(opened, down, round, watch)
+        self._require_some(total, call, round)
         remembering = total.counted if memory.size else nobody
         who, what = torch.from_numpy(remembering), memory.staged(remembering)
-        sent = cohort.clients if total.sent is None else total.sent
+        sent = call.reporting if total.sent is None else total.sent
         summed = total.total if guard.plan.shares is None else self._with_shares(guard, round, total.total, len(sent))
         noised = guard.release(round, summed, entry, who, what, torch.from_numpy(sent))
         if self.records is not None:
             self.records.commit(noised)
         watch.lap("noise")
-        return replace(total, total=noised), self.public.counted
+        return Gathered(replace(total, total=noised), self.public.counted, call)
 
     def _with_shares(self, guard: Guard, round: int, total: Tensor, clients: int) -> Tensor:
         """The sum with the noise that its clients added under their masks; the whole protocol has seen to it."""
@@ -135,56 +174,135 @@ class Gathering:
         noise = torch.from_numpy(guard.noising.share(round, clients, total.numel()))
         return centred(total + noise, self.securing.bits)
 
-    def _of_records(self, records: RecordGuard, down: Tensor, round: int, watch: Watch) -> tuple[Total, float]:
+    def _of_records(self, records: RecordGuard, down: Tensor, round: int, watch: Watch) -> Gathered:
         """The same where the noise is in the clients' local steps, and nothing is added to the sum."""
         found = records.recovered(round, dict.fromkeys(("total", "cohort", "counted", "clients", "memory")))
         if found is not None:
             self._remember(found, round)
-            return Total(found["total"], found["counted"].numpy(), []), len(found["cohort"])
-        cohort, total = self._sum(down, round, self.federation.seed, watch)
-        self._require_enough(total, cohort, round)
+            total = Total(found["total"], found["counted"].numpy(), [])
+            return Gathered(total, len(found["cohort"]), found=found["cohort"].numpy())
+        opened = self._opened(down, round, self.federation.seed, watch)
+        call = opened.call
+        total = self._sum(opened, down, round, watch)
+        self._require_enough(total, call, round)
         remembering = total.counted if self.memory.size else np.empty(0, np.int64)
-        others = {"cohort": cohort.clients, "counted": total.counted, "clients": remembering}
+        others = {"cohort": call.reporting, "counted": total.counted, "clients": remembering}
         tensors = {name: torch.from_numpy(positions) for name, positions in others.items()}
         records.release(round, total.total, tensors | {"memory": self.memory.staged(remembering)})
-        return total, len(cohort.clients)
+        return Gathered(total, len(call.cohort.clients), call)
+
+    @cached_property
+    def _losses(self) -> ClientLosses:
+        return ClientLosses(self.federation.task, self.federation.population)
 
     @cached_property
     def grouping(self) -> Grouping | None:
         """How cohorts are split for a robust rule, or None."""
         return grouping_of(self.federation)
 
-    def _sum(self, down: Tensor, round: int, seed: int, watch: Watch) -> tuple[Cohort, Total]:
-        federation, grouping = self.federation, self.grouping
-        cohort = federation.selection.draw(len(federation.population), seed, round)
-        if self.guard is not None:
-            self.guard.require_declared(cohort)
+    def _opened(self, down: Tensor, round: int, seed: int, watch: Watch) -> _Opened:
+        """Asks clients until enough of them will report. Nothing is charged and nothing trained before that is known.
+
+        Raises:
+            RoundFailed: too few would; on a fleet, in every try.
+        """
+        while True:
+            self.schedule.sent(round, down)
+            call = self.schedule.call(round, seed, lambda who: self._losses(self.venue.work.down.unpack(down), who))
+            if self.guard is not None:
+                self.guard.require_declared(call.cohort)
+            elif self.records is not None:
+                everyone = len(self.federation.population)
+                require_cohort(call.cohort.clients, Sampling("arbitrary", everyone, everyone))
+            try:
+                self._require_reporting(call, round)
+                clients = call.reporting
+                groups = [clients] if self.grouping is None else self.grouping.split(clients, round)
+                groups.sort(key=lambda group: -int(self.load[group].sum()))
+                opened = _Opened(call, groups, self._sessions(round, groups, down))
+            except RoundFailed as error:
+                few = "too few for a secure sum" if isinstance(error, InsufficientSurvivors) else "too few reports"
+                self.schedule.give_up(call, few, round, error)
+                continue
+            watch.lap("select")
+            return opened
+
+    def _require_reporting(self, call: Call, round: int) -> None:
+        """On a fleet, too few reports are foreseen. In a private run one will do: others count as zeros."""
+        if call.outcome is None:
+            return
+        needed = 1 if self.guard is not None else max(1, ceil(self.federation.minimum * call.wanted))
+        if len(call.reporting) < needed:
+            why = ", ".join(f"{many} {reason}" for reason, many in call.outcome.failures.items() if many)
+            raise RoundFailed(
+                f"round {round + 1}: {len(call.reporting)} of {len(call.cohort.clients)} clients would report, and "
+                f"{needed} are needed (minimum={self.federation.minimum:g}){': ' + why if why else ''}"
+            )
+
+    def _sum(self, opened: _Opened, down: Tensor, round: int, watch: Watch) -> Total:
+        call, groups, sessions = opened.call, opened.groups, opened.sessions
         if self.records is not None:
-            self.records.reserve(round, cohort.clients)
-        groups = [cohort.clients] if grouping is None else grouping.split(cohort.clients, round)
-        groups.sort(key=lambda clients: -int(self.load[clients].sum()))
-        sessions = self._sessions(round, groups, down)
+            self.records.reserve(round, call.reporting)
         asked = groups if sessions is None else [_EMPTY if one is None else one.asked for one in sessions]
-        blocks = [self._blocks(cohort, clients) for clients in asked]
-        watch.lap("select")
-        totals = self.venue.sums(blocks, down, round)
+        if call.versions is None:
+            totals = self.venue.sums([self._blocks(call, clients) for clients in asked], down, round)
+        else:
+            totals = [self._of_versions(call, asked[0], down, round)]
         watch.lap("train")
         if sessions is not None:
             lost = [len(group) - len(clients) for group, clients in zip(groups, asked, strict=True)]
             totals = [replace(total, lost=count) for total, count in zip(totals, lost, strict=True)]
             if self.guard is None:
-                self._require_enough(merged(totals, down[:0]), cohort, round, silent=True)
+                self._require_enough(merged(totals, down[:0]), call, round, silent=True)
             totals = [self._closed(session, total, round) for session, total in zip(sessions, totals, strict=True)]
             watch.lap("secure")
-        return cohort, totals[0] if grouping is None else grouping.combine(totals, round)
+        return totals[0] if self.grouping is None else self.grouping.combine(totals, round)
 
-    def _blocks(self, cohort: Cohort, clients: Int) -> list[Block]:
-        """Of these clients of a cohort."""
-        budget = None if cohort.budget is None else cohort.budget[np.isin(cohort.clients, clients)]
-        return cut(clients, self.load[clients], self.report_bytes, budget, self.block)
+    def _of_versions(self, call: Call, clients: Int, down: Tensor, round: int) -> Total:
+        """The sum of a buffer: of every client's update from the model it started with."""
+        flow, versions, parts = self.schedule, call.versions, list[Total]()
+        assert isinstance(flow, Flow) and versions is not None
+        started = versions[np.isin(call.cohort.clients, clients)]
+        alone = isinstance(flow.how, FedAsync)
+        for version in np.unique(started).tolist():
+            scale = 1.0 if alone else flow.how.scale(round - version)
+            blocks = self._blocks(call, clients[started == version])
+            given = [replace(block, scale=scale) for block in blocks]
+            parts += self.venue.sums([given], flow.models[version], version)
+        if not parts:
+            return self.venue.sums([[]], down, round)[0]
+        total = merged(parts, torch.stack([part.total for part in parts]).sum(0))
+        if isinstance(flow.how, FedAsync):
+            self._mix(flow.how, total, flow.models[int(started[0])], down, round - int(started[0]))
+        return total
+
+    def _mix(self, how: FedAsync, total: Total, start: Tensor, down: Tensor, stale: int) -> None:
+        """Makes of the report of a client that started from `start` the step from `down` towards its model."""
+        layout, x = self.federation.chain.layout, self.venue.work.down["x"]
+        moved = (start[x] - down[x]).to(torch.float64) * total.total[layout["weight"]]
+        update = total.total[layout["update"]]
+        update.add_(moved).mul_(how.mixing * how.scale(stale))
+
+    def _blocks(self, call: Call, clients: Int) -> list[Block]:
+        """Of these clients of a cohort: each of one kind of work."""
+        budget = call.cohort.budget
+        budget = None if budget is None else budget[np.isin(call.cohort.clients, clients)]
+        kinds = self.schedule.kinds(clients)
+        if kinds is None:
+            return cut(clients, self.load[clients], self.report_bytes, budget, self.block)
+        blocks = list[Block]()
+        for kind in np.unique(kinds).tolist():
+            mine, own = clients[kinds == kind], None if budget is None else budget[kinds == kind]
+            found = cut(mine, self.load[mine], self.report_bytes, own, self.block)
+            blocks += [replace(block, kind=kind) for block in found]
+        return blocks
 
     def _sessions(self, round: int, groups: list[Int], down: Tensor) -> list[Session | None] | None:
-        """One for every group, where sums are secure; None for a group that is lost."""
+        """One for every group, where sums are secure; None for a group that is lost.
+
+        On a fleet its members are those who have trained by the time the round is closed: they exchange keys when they
+        are done, so that a slow device never holds up a session, nor counts as lost in it.
+        """
         if self.securing is None:
             return None
         share = None if self.guard is None else self.guard.noising.share_of(round, self.securing.length)
@@ -225,16 +343,16 @@ class Gathering:
             raise StorageError(f"the stored sum of round {round + 1} is damaged: remove it, and it is charged anew")
         self.memory.restore(clients, found["memory"])
 
-    def _require_some(self, total: Total, cohort: Cohort, round: int) -> None:
+    def _require_some(self, total: Total, call: Call, round: int) -> None:
         """A private round in which training failed for everybody fails the run: nothing but noise would be learned."""
-        if total.set_aside and len(total.set_aside) == len(cohort.clients):
+        if total.set_aside and len(total.set_aside) == len(call.reporting):
             kind = total.set_aside[0].reason.partition(":")[0]
             raise RoundFailed(
                 f"round {round + 1}: training failed for every client: {kind}. What else the error says may hold their "
                 "data: train without privacy, on data that may be looked at, to see it"
             )
 
-    def _require_enough(self, total: Total, cohort: Cohort, round: int, *, silent: bool = False) -> None:
+    def _require_enough(self, total: Total, call: Call, round: int, *, silent: bool = False) -> None:
         """Names the clients set aside in a warning, unless `silent`; fails the round when too few are left."""
         causes = "; ".join(f"{a.client!r}: {a.reason}" for a in total.set_aside[:5])
         if self.records is not None:
@@ -243,9 +361,9 @@ class Gathering:
             text = f"round {round + 1}: {len(total.set_aside)} reports were set aside and not counted: {causes}"
             warnings.warn(text, TacitWarning, stacklevel=2)
         minimum = self.federation.minimum
-        needed = max(1, ceil(minimum * len(cohort.clients)))
+        needed = max(1, ceil(minimum * call.wanted))
         if len(total.counted) < needed:
             raise RoundFailed(
-                f"round {round + 1}: only {len(total.counted)} of {len(cohort.clients)} reports could be counted, "
+                f"round {round + 1}: only {len(total.counted)} of {call.wanted} reports could be counted, "
                 f"{needed} are needed (minimum={minimum:g}). Set aside: {causes}"
             )

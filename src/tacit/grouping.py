@@ -95,7 +95,13 @@ def merged(totals: Sequence[Total], total: Tensor) -> Total:
         [aside for one in totals for aside in one.set_aside],
         sum(one.seconds for one in totals),
         sum(one.lost for one in totals),
+        losses=_joined([one.losses for one in totals]),
     )
+
+
+def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known and len(known) == len(parts) else None
 
 
 def vectors_of(layout: Layout) -> Int:

@@ -10,18 +10,17 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tacit.algorithms.base import Algorithm
 from tacit.errors import Exhausted, RoundFailed, StorageError, UsageError
 from tacit.evaluation import Evaluation
-from tacit.gathering import Gathering, Watch
-from tacit.learning.ladder import Choice, choose
+from tacit.fleet import FedBuff
+from tacit.flow import Flow
+from tacit.gathering import Gathered, Gathering, Watch
+from tacit.learning.ladder import Choice
 from tacit.learning.layout import Parts
-from tacit.learning.solver import steps_for
-from tacit.population.population import Population
+from tacit.opening import chosen, examples_read, opened
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
@@ -35,13 +34,11 @@ from tacit.record.run import Run
 from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
 from tacit.rows import Row, public_row, row_of
+from tacit.schedule import Schedule
 from tacit.securing import most_together, securing_of
 from tacit.server import Public, Server
 from tacit.venue.fold import Total
-from tacit.venue.local_training import LocalTraining
-from tacit.venue.processes import Processes, available
-from tacit.venue.sample import sample
-from tacit.venue.threads import Threads, one_thread
+from tacit.venue.threads import one_thread
 from tacit.venue.venue import Venue
 
 if TYPE_CHECKING:
@@ -67,15 +64,19 @@ class Loop:
         clients = len(federation.population)
         self.public: Public | None = None
         if federation.privacy is not None:
-            expected = federation.selection.sampling(clients).size
+            expected = federation.sampling.size
             self.public = Public(weight=expected, counted=expected)
         self.guard: Guard | None = None
         self.records: RecordGuard | None = None
         self.securing = securing_of(federation)
-        self.server = Server(federation.task, federation.algorithm, federation.chain, clients, self.public)
+        parts = federation.task, federation.algorithm, federation.chain
+        self.server = Server(*parts, clients, self.public, federation.submodels)
         self.rows: list[Row] = []
-        self.load = _examples_read(federation.algorithm, federation.population)
-        self.report_bytes = federation.chain.layout.size * federation.task.dtype.itemsize
+        self.load = examples_read(federation.algorithm, federation.population)
+        longest = max(layout.size for layout in (federation.chain.layout, *federation.chain.layouts))
+        self.report_bytes = longest * federation.task.dtype.itemsize
+        kind = Flow if isinstance(federation.closing, FedBuff) else Schedule
+        self.schedule = kind(federation, self.load, self._bytes_down, self._bytes_up)
         self.block: int | None = None
         self.best = Best(rules)
         self.elapsed: Counter[str] = Counter()
@@ -94,9 +95,16 @@ class Loop:
         self.records = record_guard_of(self.federation, self.rounds, folder, self.saved_records)
         if self.guard is not None and self.records is not None:
             self.guard.partner, self.records.partner = self.records.run, self.guard.run
-        choice = self._choose(engine)
+        choice = chosen(self.federation, engine)
         self.block = choice.block
-        venue = self._open(choice)
+        venue = opened(
+            self.federation,
+            self.server,
+            choice,
+            guards=(self.guard, self.records),
+            sums=self.securing,
+            losses=self.schedule.with_losses,
+        )
         facts = self._facts(venue, choice)
         try:
             for callback in self.callbacks:
@@ -124,12 +132,16 @@ class Loop:
         travelled = {n: b for n, b in model.named_buffers() if n in self.federation.task.buffer_layout}
         tensors = {name: tensor.detach().clone() for name, tensor in (travelled | model.state_dict()).items()}
         facts |= {"ended": self.reason, "kept_round": kept.round, "elapsed": dict(self.elapsed)}
+        self.schedule.ended()
+        facts |= {"fleet": self.schedule.as_json(len(self.rows))}
         return Run(tensors, self.rows, facts, model)
 
     def _gathering(self, venue: Venue) -> Gathering:
         memory, guards, load = self.server.memory, (self.guard, self.records), self.load
-        public, securing = self.public, self.securing
-        return Gathering(self.federation, venue, memory, *guards, public, securing, load, self.report_bytes, self.block)
+        public, sums, schedule = self.public, self.securing, self.schedule
+        return Gathering(
+            self.federation, venue, memory, *guards, public, sums, schedule, load, self.report_bytes, self.block
+        )
 
     def _promised(self) -> Row:
         """What the guards say at the end, while the ledger is open."""
@@ -168,7 +180,9 @@ class Loop:
     def _save(self, saving: Saving) -> None:
         guards = {"privacy": self.guard, "record_privacy": self.records}
         states = {name: guard.state() for name, guard in guards.items() if guard is not None}
-        saving.save(self._regular, self.server.tensors, self.best, elapsed=dict(self.elapsed), **states)
+        states |= {"schedule": self.schedule.state()}
+        tensors = lambda: self.server.tensors() | self.schedule.tensors()  # noqa: E731
+        saving.save(self._regular, tensors, self.best, elapsed=dict(self.elapsed), **states)
         for guard in guards.values():
             if guard is not None:
                 guard.released.forget(len(self.rows))
@@ -180,22 +194,35 @@ class Loop:
         with one_thread():
             _, down = server.broadcast()
             watch.lap("broadcast")
-            total, asked = gathering.total(down, round, watch)
-            mean = server.step(total, round)
+            gathered = gathering.total(down, round, watch)
+            mean = server.step(gathered.total, round)
             if self.federation.audit is not None:
                 self.federation.audit.see(round, mean)
             moved = self._moved(before, round)
             watch.lap("aggregate")
         measured = self._evaluate(round)
         watch.lap("evaluate")
-        said = self._row(round, total, mean) | {"update_norm": moved, **measured}
-        said |= {"bytes_down": int(self._bytes_down * asked), "bytes_up": int(self._bytes_up * said["clients"])}
-        times = watch.seconds() | {"worker_seconds": total.seconds}
+        said = self._row(round, gathered.total, mean) | {"update_norm": moved, **measured}
+        said |= self._travelled(gathered, said["clients"]) | self._passed(gathered, round, said["loss"])
+        times = watch.seconds() | {"worker_seconds": gathered.total.seconds}
         self.elapsed.update(times)
         # How long a round took tells how many took part, and how many examples they have.
         self.rows.append(said | (times if self.public is None else dict.fromkeys(times)))
         self.best.look(self._regular, server.state["x"], server.buffers)
         return self.rows[-1]
+
+    def _travelled(self, gathered: Gathered, clients: float) -> Row:
+        """Bytes of all clients together: as far as each came on a fleet; on average, in a private run."""
+        outcome = None if gathered.call is None or self.public is not None else gathered.call.outcome
+        if outcome is not None:
+            return {"bytes_down": round(outcome.bytes_down.sum()), "bytes_up": round(outcome.bytes_up.sum())}
+        return {"bytes_down": int(self._bytes_down * gathered.asked), "bytes_up": int(self._bytes_up * clients)}
+
+    def _passed(self, gathered: Gathered, round: int, loss: float | None) -> Row:
+        """Books the round in virtual time."""
+        if gathered.call is None:
+            return self.schedule.skip(round, gathered.found)
+        return self.schedule.done(gathered.call, round, gathered.total.counted, loss, gathered.total.losses)
 
     @property
     def _regular(self) -> list[Row]:
@@ -257,57 +284,6 @@ class Loop:
             self.reason = "a callback asked to stop" if asked else found[0][1]
         return asked or bool(found)
 
-    def _choose(self, engine: str) -> Choice:
-        """Climbs the engine ladder, with a few clients as a sample where there is an engine to verify."""
-        federation, algorithm = self.federation, self.federation.algorithm
-        task, population, device = federation.task, federation.population, federation.device
-        plain, private = engine == "eager", federation.privacy is not None or federation.record_privacy is not None
-        examples = population.examples(np.array([0])) if plain else sample(task, algorithm, population, private)
-        return choose(
-            task,
-            algorithm.solver,
-            examples,
-            algorithm.proximal,
-            algorithm.memory(task.d) > 0,
-            engine,
-            device,
-            None if federation.record_privacy is None else federation.record_privacy.clip,
-            federation.privacy is not None,
-        )
-
-    def _open(self, choice: Choice) -> Venue:
-        federation, server = self.federation, self.server
-        layout, _ = server.broadcast()
-        work = LocalTraining(
-            federation.task,
-            federation.algorithm,
-            federation.population,
-            server.memory,
-            federation.chain,
-            layout,
-            choice.make,
-            federation.seed,
-            None if federation.privacy is None else federation.privacy.most_examples,
-            None if federation.audit is None else federation.audit.plant,
-            None if self.records is None else self.records.records(federation.algorithm.solver),
-            self._chance,
-            None if federation.aggregation is None else federation.aggregation.most_examples,
-            self.securing if self.securing is not None and self.securing.whole else None,
-            measured_parts(federation.privacy),
-        )
-        alone = choice.alone or work.uplink is not None
-        workers = 1 if alone else min(federation.workers, len(federation.population))
-        if choice.threads or choice.block is not None or workers == 1 or not available():
-            return Threads(work, workers if choice.threads else 1)
-        return Processes(work, workers)
-
-    @property
-    def _chance(self) -> int | None:
-        """The secret seed of models that draw random numbers, in a private run."""
-        if self.records is not None:
-            return self.records.chance
-        return None if self.guard is None else self.guard.source.seed("model")
-
     def _facts(self, venue: Venue, choice: Choice) -> dict[str, Any]:
         federation, private = self.federation, self.guard is not None or self.records is not None
         return {
@@ -338,7 +314,7 @@ class Loop:
     def _bytes_up(self) -> int:
         """What one client sends in a round."""
         if self.securing is None:
-            return self.report_bytes
+            return self.federation.chain.encoded_bytes(self.federation.task.dtype.itemsize)
         return sum(self.securing.facts(most_together(self.federation))["bytes_up"].values())
 
     @cached_property
@@ -362,6 +338,8 @@ class Loop:
             aggregation=federation.aggregation,
             **({} if federation.record_privacy is None else {"record_privacy": federation.record_privacy}),
             **({} if federation.robust is None else {"robust": federation.robust}),
+            **({} if federation.fleet is None else {"fleet": federation.fleet.digest, "closing": federation.closing}),
+            **({} if federation.by_tier is None else {"by_tier": federation.by_tier}),
         )
 
     def restore(self, saved: Checkpoint) -> str:
@@ -381,16 +359,9 @@ class Loop:
         self.saved_records = saved.state.get("record_privacy")
         if self.federation.record_privacy is not None and not is_record_state(self.saved_records):
             raise StorageError(UNSAID)
+        self.schedule.restore(saved.state.get("schedule"), saved.tensors)
         self.rows = list(saved.state["rows"])
         self.elapsed = Counter(saved.state.get("elapsed") or {})
         x, buffers = self.server.state["x"], self.server.buffers
         self.best.restore(saved.state.get("best"), saved.tensors, x, buffers, len(self.rows))
         return str(saved.state["engine"])
-
-
-def _examples_read(algorithm: Algorithm, population: Population) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(N,) how many examples each client reads in a round: the measure of its work."""
-    solver = algorithm.solver
-    sizes, counts = np.unique(population.sizes, return_inverse=True)
-    reads = [steps_for(solver, int(n)) * min(solver.batch_size or int(n), int(n)) for n in sizes]
-    return np.array(reads, dtype=np.int64)[counts]

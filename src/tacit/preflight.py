@@ -12,12 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tacit import differing, overlapping
 from tacit.aggregation.homomorphic import problems_of as problems_of_sum
 from tacit.aggregation.robust import problems_of as problems_of_rule
 from tacit.aggregation.secure_sum import SecureSum
+from tacit.aggregation.stage import clashes as stages_against
 from tacit.algorithms.base import Algorithm
 from tacit.checks import PATH, count, is_number, is_path, is_whole, offers
 from tacit.errors import DataError, IncompatibleOptions, PrivacyError, Problems, SamplerMismatch, TacitError, UsageError
+from tacit.fleet.buffered import FedAsync
+from tacit.fleet.fitting import unfitting
 from tacit.grouping import clashes
 from tacit.learning.labels import strange_labels
 from tacit.learning.ladder import ENGINES
@@ -28,10 +32,13 @@ from tacit.privacy.plan import refusals
 from tacit.privacy.record_level import RecordLevel
 from tacit.privacy.user_level import SKELLAM, UserLevel
 from tacit.record import checkpoint as checkpoints
+from tacit.selection.claim import claimed
+from tacit.selection.table import CLIENT_LOSSES
 
 if TYPE_CHECKING:
     from tacit.aggregation.stage import Stage
     from tacit.federation import Federation
+    from tacit.selection.cohort import Sampling
 
 ELEMENTWISE = (
     F.mse_loss,
@@ -66,11 +73,12 @@ def check(federation: Federation, population: Population, stages: Sequence[Stage
     settings.extend(_choices(federation, len(population) if reachable else None))
     if federation.aggregation is not None:
         sampled = reachable and offers(federation.selection, "sampling") and not settings.found
-        sampled = sampled and federation.robust is None
-        sampling = federation.selection.sampling(len(population)) if sampled else None
+        sampled = sampled and federation.robust is None and not isinstance(federation.closing, FedAsync)
+        sampling = _sampling(federation, len(population)) if sampled else None
         settings.extend(problems_of_sum(federation.aggregation, sampling))
     if federation.robust is not None:
         settings.extend(problems_of_rule(federation.robust))
+    settings.extend(unfitting(federation.fleet, federation.closing, population.ids if reachable else None))
     parts_in("stages", stages, STAGE, "[tacit.NormBound(1.0)]", settings)
     data = Problems("the data cannot be learned from", DataError)
     if reachable:
@@ -84,12 +92,28 @@ def check(federation: Federation, population: Population, stages: Sequence[Stage
         settings.extend(data.found)
         settings.raise_if_any()
     data.raise_if_any()
+    with Problems("the stages cannot stand here", IncompatibleOptions) as refused:
+        options = {name: getattr(federation, name) for name in ("aggregation", "privacy", "robust")}
+        refused.extend(stages_against(stages, **options))
+    with Problems("work cannot differ by tier here", IncompatibleOptions) as problems:
+        problems.extend(differing.clashes(federation))
+    with Problems("rounds cannot overlap here", IncompatibleOptions) as problems:
+        problems.extend(overlapping.clashes(federation, len(population)))
     if federation.robust is not None:
         _check_robust(federation, len(population), stages)
     if federation.privacy is not None:
         _check_privacy(federation, len(population), stages)
     if federation.record_privacy is not None:
         _check_records(federation, population)
+
+
+def _clear_losses(federation: Federation) -> Iterator[PrivacyError]:
+    """A selection that asks every client for its loss, where the run promises that nothing exact is told of any."""
+    if CLIENT_LOSSES in getattr(federation.selection, "uses", ()):
+        yield PrivacyError(
+            f"{federation.selection!r} asks each client for its loss, a number that follows from its examples and has "
+            "no noise: take tacit.Poisson or tacit.Uniform, or tacit.Tiers, which sees sums only"
+        )
 
 
 def _check_robust(federation: Federation, clients: int, stages: Sequence[Stage]) -> None:
@@ -99,7 +123,7 @@ def _check_robust(federation: Federation, clients: int, stages: Sequence[Stage])
             offers(federation.selection, "sampling"),
             f"{federation.selection!r} does not say how it draws: give it sampling(clients)",
         ):
-            problems.extend(clashes(federation, stages, federation.selection.sampling(clients)))
+            problems.extend(clashes(federation, stages, _sampling(federation, clients)))
 
 
 def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]) -> None:
@@ -126,7 +150,12 @@ def _check_privacy(federation: Federation, clients: int, stages: Sequence[Stage]
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))
     else:
         found.extend(_believed(federation.selection, clients))
+    found.extend(_clear_losses(federation))
     _raise_all(found)
+
+
+def _sampling(federation: Federation, clients: int) -> Sampling:
+    return claimed(federation.selection.sampling(clients), federation.fleet, federation.closing)
 
 
 def _believed(selection: Any, clients: int) -> Iterator[PrivacyError]:
@@ -150,6 +179,7 @@ def _check_records(federation: Federation, population: Population) -> None:
     found = [
         *level.problems(int(population.sizes.min())),
         *level.clashes(task, federation.algorithm, federation.privacy),
+        *_clear_losses(federation),
     ]
     if not offers(federation.selection, "sampling"):
         found.append(SamplerMismatch(f"{federation.selection!r} does not say how it draws: give it sampling(clients)"))

@@ -260,7 +260,8 @@ class _Full:
         names = self.rehearsal.server.members.names
         survivors = {names[i] for i in self.rehearsal.server.survivors}
         inside = np.array([_name(c) in survivors for c in total.counted], dtype=bool)
-        return replace(total, total=torch.from_numpy(found), counted=total.counted[inside])
+        losses = None if total.losses is None else total.losses[inside]
+        return replace(total, total=torch.from_numpy(found), counted=total.counted[inside], losses=losses)
 
 
 def _name(client: Any) -> str:
@@ -340,7 +341,7 @@ def _groups(federation: Federation) -> int:
 
 
 def _sampling(federation: Federation) -> Sampling:
-    return federation.selection.sampling(len(federation.population))
+    return federation.sampling
 
 
 def _words(federation: Federation, how: SecureSum | SharedKeySum) -> tuple[int, int]:

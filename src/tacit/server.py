@@ -15,6 +15,7 @@ from tacit.algorithms.base import Algorithm
 from tacit.errors import Problems, StorageError, TacitWarning, UsageError
 from tacit.learning.layout import Layout, Parts
 from tacit.learning.solver import lr_at
+from tacit.learning.submodel import Submodels
 from tacit.learning.task import Task
 from tacit.record.checkpoint import load_tensors
 from tacit.venue.fold import Total
@@ -42,16 +43,24 @@ class Server:
         buffers: (b,) the model's buffers.
         stages: the state of every stage.
         memory: what the clients remember, in simulation.
+        submodels: the models of every kind of work, where weak devices train narrower ones.
     """
 
     def __init__(
-        self, task: Task, algorithm: Algorithm, chain: Chain, clients: int, public: Public | None = None
+        self,
+        task: Task,
+        algorithm: Algorithm,
+        chain: Chain,
+        clients: int,
+        public: Public | None = None,
+        submodels: Submodels | None = None,
     ) -> None:
+        self.submodels = submodels
         self.task, self.algorithm, self.chain, self.clients, self.public = task, algorithm, chain, clients, public
         x, self.buffers = task.initial()
         self.state = algorithm.init(x)
         self.stages = chain.init()
-        self.memory = ClientMemory(clients, algorithm.memory(task.d), task.dtype)
+        self.memory = ClientMemory(clients, algorithm.memory(task.d) + chain.memory, task.dtype)
 
     def broadcast(self) -> tuple[Layout, Tensor]:
         """What goes down in this round: its layout, the same in every round, and one flat vector."""
@@ -78,6 +87,8 @@ class Server:
             weight, counted = torch.tensor(self.public.weight, dtype=torch.float64), self.public.counted
             known = self.algorithm.public(lr_at(self.algorithm.solver, round))
         mean = known | {name: value / weight for name, value in parts.items()}
+        if self.submodels is not None:
+            mean["update"] = self.submodels.mean(mean["update"], mean.pop("widths"))
         self.state = self.algorithm.apply(self.state, mean, counted, self.clients)
         if "buffers" in mean:
             self.buffers = mean["buffers"].to(self.buffers.dtype)

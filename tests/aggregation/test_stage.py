@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tacit
-from tacit.aggregation.stage import INTEGER, REAL, Chain
+from tacit.aggregation.stage import INTEGER, REAL, Chain, clashes
 from tacit.errors import IncompatibleOptions
 from tacit.learning.layout import Layout
 
@@ -109,6 +109,61 @@ def test_stages_whose_numbers_do_not_fit_are_refused_with_the_reason():
         Chain.of([Affine(1.0, gives=INTEGER), Affine(1.0)], LAYOUT)
     with pytest.raises(IncompatibleOptions, match="Affine is not additive"):
         Chain.of([Affine(1.0, additive=False)], LAYOUT)
+
+
+@dataclass(frozen=True)
+class Late(Affine):
+    """Sends the update of the call before, and remembers this one's; beside it, `more` numbers that count calls."""
+
+    more: int = 0
+
+    def memory(self, layout):
+        return 2 + self.more
+
+    def encode(self, report, layout, down, memory):
+        sent = report.clone()
+        sent[:, :2] = memory[:, :2]
+        return sent, torch.cat([report[:, :2], memory[:, 2:] + 1], dim=1)
+
+
+def test_stages_that_remember_have_memories_of_their_own():
+    chain = Chain.of([Late(1.0, more=1), Affine(2.0), Late(1.0)], LAYOUT)
+    assert chain.memory == 5
+    memory, down = torch.zeros(2, 5), chain.broadcast(chain.init())
+    sent = [chain.encode(torch.full((2, 3), float(t)), down, memory).tolist() for t in range(1, 5)]
+    assert [rows[0][:2] for rows in sent] == [[0, 0], [0, 0], [2, 2], [4, 4]]  # two calls late, and doubled
+    assert sent[0] == [[0, 0, 2]] * 2
+    assert memory.tolist() == [[4, 4, 4, 6, 6]] * 2
+
+
+def test_what_comes_after_a_stage_that_must_be_last_is_refused():
+    class Final(Affine):
+        last = True
+
+    assert Chain.of([Affine(1.0), Final(1.0)], LAYOUT).layout == LAYOUT
+    with pytest.raises(
+        IncompatibleOptions, match="Affine comes after Final, which is to be the last: change the order"
+    ):
+        Chain.of([Final(1.0), Affine(1.0)], LAYOUT)
+
+
+def test_stages_say_beside_what_they_cannot_stand_and_why():
+    class Read(Affine):
+        plain = True
+
+    class Alone(Affine):
+        unsuited = {"robust": "it does not like company"}
+
+    options = {"aggregation": None, "privacy": None, "robust": tacit.Median()}
+    assert list(clashes([Affine(1.0)], **options)) == []
+    first, second = clashes([Read(1.0), Alone(1.0)], **options)
+    assert "beside robust=Median: a number that a client keeps back is a zero" in first
+    assert second.endswith("beside robust=Median: it does not like company")
+    assert list(clashes([Read(1.0), Alone(1.0)], aggregation=None, privacy=None, robust=None)) == []
+
+
+def test_a_report_without_a_form_of_its_own_is_as_long_as_its_numbers():
+    assert Chain.of([Affine(1.0), Count()], LAYOUT).encoded_bytes(4) == 16
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -42,5 +42,5 @@ rules = st.one_of(
     st.just(WaitForAll()),
     st.builds(Deadline, st.floats(0.5, 100)),
     st.builds(FirstArrivals, st.integers(1, 8), st.floats(0.5, 100)),
-    st.builds(PartialWork, st.floats(0.5, 100), st.floats(0, 3)),
+    st.builds(PartialWork, st.floats(0.5, 100), margin=st.floats(0, 3)),
 )

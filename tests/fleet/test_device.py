@@ -30,11 +30,14 @@ def test_tiers_are_of_equal_size_and_ordered_by_compute(seconds, tiers):
 
 def test_devices_that_are_taken_keep_all_that_they_have():
     table = Availability.of_intervals(3, [0, 2], [1, 3], [2, 4], 10)
-    fleet = Fleet.of([3.0, 1.0, 2.0], memory=[1, 2, 3], tiers=3, availability=table, names=["a", "b", "c"])
+    fleet = Fleet.of(
+        [3.0, 1.0, 2.0], memory=[1, 2, 3], version=[7, 8, 9], tiers=3, availability=table, names=["a", "b", "c"]
+    )
     taken = fleet.take([2, 0])
     assert taken.seconds.tolist() == [2.0, 3.0]
     assert taken.memory.tolist() == [3.0, 1.0]
     assert taken.tier.tolist() == [1, 2]
+    assert taken.version.tolist() == [9, 7]
     assert taken.names.tolist() == ["c", "a"]
     assert taken.availability.available(None, 3.5).tolist() == [True, False]
 
@@ -61,6 +64,8 @@ def test_a_description_is_json_and_has_the_percentiles():
     assert described["seconds"] == {"p1": 2.0, "p10": 11.0, "p50": 51.0, "p90": 91.0, "p99": 100.0}
     assert described["share_on"]["p50"] == 1.0
     assert described["unmetered"] == 1.0
+    assert described["version"] == {"0": 1.0}
+    assert Fleet.of(np.ones(4), version=[2, 10, 2, 2]).describe()["version"] == {"2": 0.75, "10": 0.25}
 
 
 def test_all_that_is_wrong_with_a_fleet_is_said_at_once():
@@ -98,6 +103,11 @@ def test_all_that_is_wrong_with_a_fleet_is_said_at_once():
         (lambda: Fleet.of([]), DataError, "at least one device"),
         (lambda: Fleet.of(["fast"]), DataError, "seconds cannot be read as numbers"),
         (lambda: Fleet.of([1.0], flags=[300]), DataError, "flags cannot be read as bits"),
+        (lambda: Fleet.of([1.0], version=[-1]), DataError, "version of device 0 is -1: give whole numbers from 0"),
+        (lambda: Fleet.of([1.0], version=[2**40]), DataError, "version of device 0 is 1099511627776: give"),
+        (lambda: Fleet.of([1.0], version=[1.5]), DataError, "version cannot be read as whole numbers"),
+        (lambda: Fleet.of([1.0], version=[np.nan]), DataError, "version cannot be read as whole numbers"),
+        (lambda: Fleet.of([1.0, 2.0], version=[1]), DataError, r"version has shape \(1,\)"),
         (lambda: Fleet.of([1.0], tiers=0), DataError, "tiers is 0"),
         (lambda: Fleet.of([1.0]).take([1]), DataError, "positions from 0 to 0"),
         (lambda: Fleet.of([[1.0]]), DataError, r"shape \(1, 1\)"),

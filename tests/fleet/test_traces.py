@@ -19,6 +19,7 @@ def same(one: Fleet, other: Fleet) -> None:
     for name in REAL:
         assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-12)
     assert one.flags.tolist() == other.flags.tolist()
+    assert one.version.tolist() == other.version.tolist()
     assert one.availability.offsets.tolist() == other.availability.offsets.tolist()
     assert one.availability.starts.tolist() == other.availability.starts.tolist()
     assert one.availability.stops.tolist() == other.availability.stops.tolist()
@@ -65,6 +66,24 @@ def test_what_a_file_leaves_out_has_a_meaning(tmp_path):
     assert fleet.has(Flag.UNMETERED | Flag.CHARGING).all()
     assert fleet.availability.everybody
     assert read(tmp_path / "f.csv", tmp_path / "s.csv").availability.period == 2 * 86400.0
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.json", "f.npz"])
+def test_versions_are_read_back_and_may_be_left_out(tmp_path, name):
+    write(Fleet.of([1.0, 2.0], version=[3, 2**31 - 1]), tmp_path / name)
+    assert read(tmp_path / name).version.tolist() == [3, 2**31 - 1]
+    (tmp_path / "old.csv").write_text("id,ms_per_example,down_kbps,up_kbps\na,1,1,1\n")
+    assert read(tmp_path / "old.csv").version.tolist() == [0]
+
+
+def test_versions_that_are_no_whole_numbers_are_named_with_their_lines(tmp_path):
+    given = ["1", "1.5", "-1", "new", "inf", "nan"]
+    rows = "\n".join(f"{i},1,1,1,{version}" for i, version in enumerate(given))
+    (tmp_path / "f.csv").write_text("id,ms_per_example,down_kbps,up_kbps,version\n" + rows + "\n")
+    with pytest.raises(DataError, match="5 problems") as error:
+        read(tmp_path / "f.csv")
+    for part in ("line 3: version is 1.5: give a whole number from 0", "line 4: version is -1", "version is 'new'"):
+        assert part in str(error.value)
 
 
 def test_a_table_of_sessions_without_rows_is_nobody(tmp_path):

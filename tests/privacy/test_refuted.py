@@ -106,7 +106,7 @@ def test_a_cohort_counts_every_client_once_and_no_others(cohort, said, kind):
 
 def test_a_cohort_above_the_cap_is_refused(monkeypatch):
     monkeypatch.setattr(
-        tacit.Poisson, "draw", lambda self, clients, seed, round: Cohort(np.arange(8), self.sampling(clients))
+        tacit.Poisson, "choose", lambda self, table, seed, round: Cohort(np.arange(8), self.sampling(len(table)))
     )
     with pytest.raises(errors.SamplerMismatch, match="8 clients"):
         federation(privacy=tacit.UserLevel(noise_multiplier=2.0, clip=0.5), selection=tacit.Poisson(1, cap=7)).run(1)

@@ -16,8 +16,9 @@ from tacit.errors import AuditContradiction
 from tacit.privacy.audit import audit
 from tacit.privacy.clip import Clip
 from tacit.privacy.noise import NoiseSource
+from tacit.venue.adding import Adding
+from tacit.venue.block_sum import BlockSum
 from tacit.venue.local_training import LocalTraining
-from tacit.venue.work import BlockSum, Worker
 
 ROUNDS, CANARIES, CLIP = 8, 320, 0.5
 
@@ -125,7 +126,7 @@ def weights_by_examples_behind_the_clip(patch):
         total = integer_sum(encoded * trained.weight[:, None].to(encoded.dtype), None)
         return BlockSum(total, trained.clients, trained.set_aside, trained.seconds)
 
-    patch.setattr(Worker, "_sum_all", weighed)
+    patch.setattr(Adding, "_all", weighed)
 
 
 FAULTS = [

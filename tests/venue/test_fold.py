@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tacit.venue.block_sum import BlockSum, SetAside
 from tacit.venue.fold import Fold, Folds
-from tacit.venue.work import BlockSum, SetAside
 
 
 def blocks_of(count, seed=0):

@@ -10,6 +10,7 @@ large, and there are few of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacit.aggregation.packing import Packing
 from tacit.errors import BitBudgetError
 from tacit.jit import Int, Real, jit, jit_cached
 from tacit.learning.layout import Layout
@@ -61,6 +63,7 @@ class FixedPoint:
     clients: int
     bits: int
     _layouts: dict[str, Layout] = field(default_factory=dict, compare=False, repr=False)
+    _packings: dict[str, Packing] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         missing = COARSE - (self.point + log2(self.range))
@@ -96,9 +99,21 @@ class FixedPoint:
         """The grid step g."""
         return 2.0**-self.point
 
-    def bind(self, layout: Layout) -> None:
-        """Lays out what is summed: every scalar has its limbs."""
-        shapes = tuple(shape or (LIMBS,) for shape in layout.shapes)
+    def bind(self, layout: Layout, lattices: Mapping[str, int] | None = None) -> None:
+        """Lays out what is summed: every scalar has its limbs, and the words of a part on a lattice hold several.
+
+        Args:
+            layout: of the reports.
+            lattices: vectors whose numbers are whole already, each with the largest absolute value of one client's.
+        """
+        self._packings.clear()
+        self._packings.update({name: Packing(self.bits, self.clients, most) for name, most in (lattices or {}).items()})
+        shapes = tuple(
+            (self._packings[name].words(layout.sizes[layout.names.index(name)]),)
+            if name in self._packings
+            else shape or (LIMBS,)
+            for name, shape in zip(layout.names, layout.shapes, strict=True)
+        )
         self._layouts["real"], self._layouts["words"] = layout, Layout(layout.names, shapes)
 
     @property
@@ -137,6 +152,8 @@ class FixedPoint:
         scale = weights.to(torch.float64).numpy() / self.step
         for real, target in self._vectors():
             _compiled_encode(reports.numpy(), real.start, scale, integers.numpy(), target.start, target.stop)
+        for real, target, packing in self._lattices():
+            integers[:, target] = packing.pack(reports[:, real])
         integers.numpy()[:, self._scalars[1]] = self._limbs(reports, weights)[0]
         return integers
 
@@ -146,6 +163,8 @@ class FixedPoint:
         for real, _ in self._vectors():
             largest = reports[:, real].abs().amax(dim=1).double() * weights.double()
             found &= largest <= limits.double() * self.range  # false for NaN
+        for real, _, packing in self._lattices():
+            found &= reports[:, real].abs().amax(dim=1) <= packing.most
         return found
 
     def decode(self, total: Tensor) -> Tensor:
@@ -153,6 +172,8 @@ class FixedPoint:
         values = torch.empty(self._layouts["real"].size, dtype=torch.float64)
         for source, target in self._vectors():
             values[source] = total[target].double() * self.step
+        for source, target, packing in self._lattices():
+            values[source] = packing.unpack(total[target], source.stop - source.start)
         places, words = self._scalars
         for place, limbs in zip(places.tolist(), total.numpy()[words].tolist(), strict=True):
             values[place] = sum(limb << LIMB * i for i, limb in enumerate(limbs)) / 2**POINT
@@ -167,9 +188,15 @@ class FixedPoint:
         return places, np.array([words[name].start for name in names], dtype=np.int64)[:, None] + np.arange(LIMBS)
 
     def _vectors(self) -> list[tuple[slice, slice]]:
-        """Where parts that are no scalars stand in a report, and in its words."""
+        """Where vectors that are on no lattice stand in a report, and in its words."""
         real, words = self._layouts["real"], self._layouts["words"]
-        return [(real[name], words[name]) for name, shape in zip(real.names, real.shapes, strict=True) if shape]
+        vectors = [name for name, shape in zip(real.names, real.shapes, strict=True) if shape]
+        return [(real[name], words[name]) for name in vectors if name not in self._packings]
+
+    def _lattices(self) -> list[tuple[slice, slice, Packing]]:
+        """The same for parts on a lattice, with how they are packed."""
+        real, words = self._layouts["real"], self._layouts["words"]
+        return [(real[name], words[name], packing) for name, packing in self._packings.items()]
 
     def _limbs(self, reports: Tensor, weights: Tensor) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Limbs of all scalars, (K, s, 4), the highest last and signed; and (K,) whether all are in range."""

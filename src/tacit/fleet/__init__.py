@@ -2,6 +2,8 @@
 
 from tacit.fleet.arrivals import Arrivals, Event
 from tacit.fleet.availability import Availability
+from tacit.fleet.buffered import FedAsync, FedBuff
+from tacit.fleet.by_tier import ByTier
 from tacit.fleet.clock import Clock
 from tacit.fleet.closing import Closing, Deadline, FirstArrivals, PartialWork, WaitForAll
 from tacit.fleet.device import Flag, Fleet
@@ -14,11 +16,14 @@ from tacit.fleet.traces import read, write
 __all__ = [
     "Arrivals",
     "Availability",
+    "ByTier",
     "Clock",
     "Closing",
     "Deadline",
     "Event",
     "Fate",
+    "FedAsync",
+    "FedBuff",
     "FirstArrivals",
     "Flag",
     "Fleet",

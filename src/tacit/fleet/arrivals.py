@@ -90,6 +90,11 @@ class Arrivals:
         """The clients on their way, ascending."""
         return np.array(sorted(self._running), np.int64)
 
+    @property
+    def versions(self) -> Int:
+        """The versions of the model from which those on their way have started, ascending, each once."""
+        return np.unique(np.array([event.version for event in self._heap], np.int64))
+
     def start(self, load: Load, version: int, *, patience: float = 0.0) -> None:
         """Starts the clients of `load` now, from `version` of the model.
 

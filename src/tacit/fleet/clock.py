@@ -6,6 +6,7 @@ Virtual time costs nothing to pass. A round of a cohort costs a few vectorised d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -49,11 +50,15 @@ class Clock:
             problems.check(checks.is_whole(number, 0), f"the round is {number!r}: give a whole number from 0")
             problems.check(checks.is_whole(self.seed), f"the seed is {self.seed!r}: give a whole number")
             problems.extend(rule.problems())
+            limit = inf if rule.seconds is None else rule.seconds
+            problems.check(
+                rule.seconds is not None, f"{rule!r} has no limit yet: give it in seconds, rule.within(60.0)"
+            )
             problems.extend(checks.not_negative("start", start))
             problems.extend(checks.not_negative("patience", patience))
-        partial = {} if rule.margin is None else {"deadline": start + rule.seconds, "margin": rule.margin}
+        partial = {} if rule.margin is None else {"deadline": start + limit, "margin": rule.margin}
         journey = journeys(
-            self.fleet, load, start, seed=self.seed, round=number, patience=min(patience, rule.seconds), **partial
+            self.fleet, load, start, seed=self.seed, round=number, patience=min(patience, limit), **partial
         )
         arrival = np.where(journey.lost < journey.arrival, np.inf, journey.arrival)
         end, counted = rule.close(arrival, journey.settled, start)

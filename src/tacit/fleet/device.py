@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntFlag
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,6 +61,7 @@ class Fleet:
         hazard: (N,) further failures per hour of taking part.
         tier: (N,) whole numbers from 0, the tier with the fastest compute.
         flags: (N,) bits of `Flag`.
+        version: (N,) of the participant's software, whole numbers from 0.
         availability: when each can take part.
         names: (N,) text, the client that each device belongs to; None where position is all that is known.
 
@@ -76,6 +79,7 @@ class Fleet:
     hazard: Float
     tier: Int
     flags: NDArray[np.uint8]
+    version: Int
     availability: Availability
     names: NDArray[np.str_] | None = None
 
@@ -100,6 +104,7 @@ class Fleet:
         dropout: ArrayLike = 0.0,
         hazard: ArrayLike = 0.0,
         flags: ArrayLike = Flag.UNMETERED | Flag.CHARGING,
+        version: ArrayLike = 0,
         tiers: int = 5,
         availability: Availability | None = None,
         names: Sequence[str] | NDArray[np.str_] | None = None,
@@ -108,7 +113,7 @@ class Fleet:
 
         Args:
             seconds: (N,) seconds per unit of work.
-            memory, down, up, jitter, time_zone, dropout, hazard, flags: as the attributes.
+            memory, down, up, jitter, time_zone, dropout, hazard, flags, version: as the attributes.
             tiers: how many tiers of equal size, by compute speed.
             availability: when each device can take part; always when None.
             names: the clients that the devices belong to.
@@ -126,6 +131,7 @@ class Fleet:
             **columns,
             tier=tiers_of(speed, tiers),
             flags=_spread("flags", flags, len(speed)),
+            version=_spread("version", version, len(speed)),
             availability=Availability.always(len(speed)) if availability is None else availability,
             names=None if names is None else _column("names", names),
         )
@@ -144,7 +150,7 @@ class Fleet:
         wanted = np.asarray(ids, np.int64)
         if wanted.ndim != 1 or ((wanted < 0) | (wanted >= len(self))).any():
             raise DataError(f"give positions from 0 to {len(self) - 1} of devices, as one vector")
-        columns = {name: getattr(self, name)[wanted] for name in (*REAL, "tier", "flags")}
+        columns = {name: getattr(self, name)[wanted] for name in (*REAL, "tier", "flags", "version")}
         names = None if self.names is None else self.names[wanted]
         return Fleet(**columns, availability=self.availability.take(wanted), names=names)
 
@@ -166,15 +172,30 @@ class Fleet:
         has: NDArray[np.bool_] = (self.flags & int(flags)) == int(flags)
         return has
 
+    @cached_property
+    def digest(self) -> str:
+        """By what a fleet is known again: 64 hexadecimal digits over all of its columns."""
+        found = sha256()
+        for name in (column.name for column in fields(self) if column.name not in ("availability", "names")):
+            found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        when = self.availability
+        for column in (when.starts, when.stops, when.offsets):
+            found.update(np.ascontiguousarray(column).tobytes())
+        names = [] if self.names is None else self.names.tolist()
+        found.update(repr((len(self), when.period, names)).encode())
+        return found.hexdigest()
+
     def describe(self) -> dict[str, Any]:
-        """What there is in numbers, as JSON values: percentiles of each column, and shares of flags and tiers."""
+        """What there is in numbers, as JSON values: percentiles of each column, and shares of flags and versions."""
         rows: dict[str, Any] = {"devices": len(self), "tiers": self.tiers}
         named = {name: getattr(self, name) for name in REAL} | {"share_on": self.availability.share_on()}
         for name, column in named.items():
             at = np.percentile(column, [1, 10, 50, 90, 99])
             rows[name] = {f"p{p}": float(v) for p, v in zip((1, 10, 50, 90, 99), at, strict=True)}
         rows |= {str(flag.name).lower(): float(self.has(flag).mean()) for flag in Flag}
-        return rows
+        versions, counts = np.unique(self.version, return_counts=True)
+        shares = (counts / len(self)).tolist()
+        return rows | {"version": {str(v): share for v, share in zip(versions.tolist(), shares, strict=True)}}
 
 
 def tiers_of(seconds: Float, tiers: int) -> Int:
@@ -185,11 +206,13 @@ def tiers_of(seconds: Float, tiers: int) -> Int:
 
 
 def _column(name: str, value: Any) -> NDArray[Any]:
-    kind: Any = {"tier": np.int64, "flags": np.uint8, "names": np.str_}.get(name, np.float64)
+    kind: Any = {"tier": np.int64, "flags": np.uint8, "version": np.int64, "names": np.str_}.get(name, np.float64)
     try:
         column = np.array(value, kind)
+        if name == "version" and not np.array_equal(column, np.asarray(value)):
+            raise ValueError("a fraction is none")
     except (TypeError, ValueError, OverflowError) as error:
-        what = {"names": "text", "flags": "bits of Flag"}.get(name, "numbers")
+        what = {"names": "text", "flags": "bits of Flag", "version": "whole numbers"}.get(name, "numbers")
         raise DataError(f"{name} cannot be read as {what} ({error})") from error
     column.flags.writeable = False
     return column
@@ -205,7 +228,7 @@ def _problems(fleet: Fleet) -> list[str]:
     if count < 1:
         return [f"seconds has shape {fleet.seconds.shape}: give one number for each of at least one device"]
     found = []
-    for name in (*REAL, "tier", "flags", "names"):
+    for name in (*REAL, "tier", "flags", "version", "names"):
         column = getattr(fleet, name)
         if column is not None and column.shape != (count,):
             found.append(f"{name} has shape {column.shape}, and seconds ({count},): give one value for each device")
@@ -215,6 +238,10 @@ def _problems(fleet: Fleet) -> list[str]:
         found.append(f"the availability is of {len(fleet.availability)} devices, and the fleet has {count}")
     if (fleet.tier < 0).any():
         found.append(f"tier {int(fleet.tier.min())} is below 0: give whole numbers from 0, the fastest")
+    odd = np.flatnonzero((fleet.version < 0) | (fleet.version > checks.MOST))
+    if len(odd):
+        at = fleet.version.flat[odd[0]]
+        found.append(f"version of device {odd[0]} is {at}: give whole numbers from 0 to {checks.MOST:,}")
     if fleet.names is not None and len(np.unique(fleet.names)) != len(fleet.names):
         found.append("two devices have one name: give every client one device")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -64,6 +64,12 @@ class Outcome:
     def device_seconds(self) -> Float:
         """(K,) how long each device was busy."""
         return self.download + self.compute + self.upload
+
+    def in_vain(self) -> Outcome:
+        """The same round if its reports were thrown away, as those of clients that are late."""
+        fate = np.where(self.counts, Fate.LATE, self.fate).astype(np.int64)
+        nothing, never = np.zeros(len(fate)), np.full(len(fate), np.inf)
+        return replace(self, fate=fate, work=nothing, arrival=never)
 
     @property
     def failures(self) -> dict[str, int]:

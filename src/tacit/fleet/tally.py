@@ -75,6 +75,15 @@ class Tally:
         if abandoned is not None:
             self.abandoned[abandoned] = self.abandoned.get(abandoned, 0) + 1
 
+    def spend(self, outcome: Outcome) -> None:
+        """Books what devices did beside a round, to be chosen for it: time and bytes, and no participation."""
+        self.start = outcome.start if self.start is None else min(self.start, outcome.start)
+        self.end = max(self.end, outcome.end)
+        for phase in self.used:
+            self.used[phase] += float(getattr(outcome, phase).sum())
+        for way in self.moved:
+            self.moved[way] += float(getattr(outcome, f"bytes_{way}").sum())
+
     def state(self) -> dict[str, Any]:
         """All that it takes to go on: `asked` and `reports`, (N,) each, and `sums`, JSON values."""
         sums = {name: value for name, value in vars(self).items() if name in SUMS}
@@ -122,11 +131,13 @@ class Tally:
             "device_hours": self.device_hours,
             "device_hours_by_phase": {phase: seconds / HOUR for phase, seconds in self.used.items()},
             "wasted_fraction": self.wasted_fraction,
+            "wasted_hours_by_phase": {phase: seconds / HOUR for phase, seconds in self.wasted.items()},
             "bytes_down": round(self.moved["down"]),
             "bytes_up": round(self.moved["up"]),
             "bytes_wasted": round(sum(self.moved_in_vain.values())),
             "participation_gini": gini(self.reports),
             "participation_by_tier": self.by_tier().tolist(),
+            "devices_by_tier": (np.bincount(self._tier, minlength=self._tiers) / len(self._tier)).tolist(),
             "failures": dict(self.failures),
             "rounds_abandoned": dict(self.abandoned),
         }

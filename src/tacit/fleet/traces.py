@@ -1,8 +1,8 @@
 """Fleets from and to files: profiles of real devices, and the sessions in which they can take part.
 
 Profiles have the columns `id`, `ms_per_example`, `down_kbps`, `up_kbps`, and may have `memory_mb`, `jitter`,
-`time_zone`, `hazard`, `dropout`, `unmetered` and `charging` (1 or 0). Sessions have `id`, `on` and `off`, in seconds
-of virtual time within a period that repeats.
+`time_zone`, `hazard`, `dropout`, `unmetered` and `charging` (1 or 0), and `version` (whole numbers). Sessions have
+`id`, `on` and `off`, in seconds of virtual time within a period that repeats.
 
 - .csv: one table with a header line in each file;
 - .json: `{"period": ..., "devices": [{...}, ...], "sessions": [{...}, ...]}`;
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit import checks
+from tacit.checks import MOST
 from tacit.errors import DataError, Problems, StorageError, UsageError
 from tacit.fleet.availability import DAY, Availability
 from tacit.fleet.device import POSITIVE, RANGES, Flag, Fleet
@@ -42,6 +43,7 @@ COLUMNS = {
 }
 """Of each column of a file: the fleet's, what one of its units is in the fleet's, and what stands in its absence."""
 FLAGS = {"unmetered": Flag.UNMETERED, "charging": Flag.CHARGING}
+VERSION = "version"
 SESSIONS = ("id", "on", "off")
 
 
@@ -120,7 +122,7 @@ def write(fleet: Fleet, profiles: str | os.PathLike[str], sessions: str | os.Pat
 
 
 def _profiles(table: Table) -> tuple[dict[str, Any], list[str]]:
-    known = {"id", *COLUMNS, *FLAGS}
+    known = {"id", VERSION, *COLUMNS, *FLAGS}
     with Problems(f"{table.file} cannot be used", DataError) as problems:
         problems.extend(f"column {name} is missing" for name in REQUIRED if name not in table.columns)
         unknown = [name for name in table.columns if name not in known]
@@ -131,9 +133,9 @@ def _profiles(table: Table) -> tuple[dict[str, Any], list[str]]:
             columns[column] = absent
             if name in table.columns:
                 columns[column] = _ranged(table, name, RANGES[column], unit, problems) * unit
-        flags = _flags(table, problems)
+        flags, version = _flags(table, problems), _versions(table, problems)
         names = _names(table, problems)
-    return columns | {"flags": flags}, names
+    return columns | {"flags": flags, "version": version.astype(np.int64)}, names
 
 
 def _flags(table: Table, problems: Problems) -> NDArray[np.uint8]:
@@ -144,6 +146,15 @@ def _flags(table: Table, problems: Problems) -> NDArray[np.uint8]:
         problems.extend(f"{table.where(i)}: {name} is {given[i]:g}: give 1 or 0" for i in wrong.tolist())
         flags |= np.where(given == 1, int(flag), 0).astype(np.uint8)
     return flags
+
+
+def _versions(table: Table, problems: Problems) -> NDArray[np.float64]:
+    given = table.numbers(VERSION, problems) if VERSION in table.columns else np.zeros(len(table))
+    wrong = np.flatnonzero(~((given >= 0) & (given <= MOST) & (given == np.floor(given))) & ~np.isnan(given))
+    problems.extend(
+        f"{table.where(i)}: {VERSION} is {given[i]:g}: give a whole number from 0 to {MOST:,}" for i in wrong.tolist()
+    )
+    return given
 
 
 def _names(table: Table, problems: Problems) -> list[str]:
@@ -200,7 +211,8 @@ def _sessions(table: Table, names: Sequence[str], period: float | None) -> Avail
 def _devices(fleet: Fleet) -> dict[str, NDArray[Any]]:
     names = np.arange(len(fleet)).astype(str) if fleet.names is None else fleet.names
     columns = {name: getattr(fleet, column) / unit for name, (column, unit, _) in COLUMNS.items()}
-    return {"id": names, **columns, **{name: fleet.has(flag).astype(np.int64) for name, flag in FLAGS.items()}}
+    flags = {name: fleet.has(flag).astype(np.int64) for name, flag in FLAGS.items()}
+    return {"id": names, **columns, **flags, VERSION: fleet.version}
 
 
 def _intervals(fleet: Fleet) -> dict[str, NDArray[Any]]:

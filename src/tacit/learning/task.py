@@ -56,15 +56,23 @@ class Task:
         buffers: "average" (floating-point buffers that training writes, such as BatchNorm's statistics, are averaged
             plainly over the cohort) or "local" (they stay as the model has them). Whole numbers, and what no step
             writes, never leave the model: every client begins with them as they are.
+        narrowed: gives, for a share of the width of hidden layers, a model of the same parts with fewer units in them,
+            for devices too weak for the whole one (`ByTier(width=...)`).
 
     Raises:
         UsageError: with every problem of the arguments.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, metrics: Mapping[str, Metric] | None = None, *, buffers: str = "average"
+        self,
+        model: nn.Module,
+        loss: Loss,
+        metrics: Mapping[str, Metric] | None = None,
+        *,
+        buffers: str = "average",
+        narrowed: Callable[[float], nn.Module] | None = None,
     ) -> None:
-        self.model, self.loss, self.buffers = model, loss, buffers
+        self.model, self.loss, self.buffers, self.narrowed = model, loss, buffers, narrowed
         self.metrics: Mapping[str, Metric] = {} if metrics is None else metrics
         with Problems("the task cannot be built", UsageError) as problems:
             self._check(problems)
@@ -88,6 +96,9 @@ class Task:
         loss: object = self.loss
         called = callable(loss) and not isinstance(loss, type)
         problems.check(called, f"loss is {loss!r}: give a function loss(output, target)")
+        narrowed: object = self.narrowed
+        good = narrowed is None or callable(narrowed)
+        problems.check(good, f"narrowed is {narrowed!r}: give a function of a share of the width, or leave it out")
         named: object = self.metrics
         if problems.check(isinstance(named, Mapping), f"metrics is {named!r}: give a mapping {{name: function}}"):
             values: Mapping[str, object] = self.metrics

@@ -18,11 +18,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tacit.aggregation import round_key
+from tacit.aggregation.rotation import Rotation
 from tacit.errors import BitBudgetError
 from tacit.learning.layout import Layout, Parts
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
-from tacit.privacy.rotation import Rotation
 from tacit.privacy.rounding import largest_absolute, round_rows, rounded_norm
 from tacit.privacy.shares import Shares
 from tacit.privacy.skellam import MOST
@@ -36,8 +37,6 @@ DEVIATIONS = 8.0
 """Standard deviations of the noise that a word must hold beside the sum."""
 SHARE = 2.0**-20
 """Chance that a rotated report has a coordinate beyond what a word is sized for: the sum would wrap, and be useless."""
-DIGITS = 8
-"""A rotation's key travels as so many numbers of 16 bits, which single precision holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class ClipDiscrete(Clip):
 
     def init(self) -> Parts:
         """The key of the first rotation."""
-        return {"rotation": _digits(hashlib.sha256(f"tacit/rotation/{self.seed}".encode()).digest())}
+        return {"rotation": round_key.first("rotation", self.seed)}
 
     def now(self, state: Parts) -> tuple[Bound, ...]:
         """The bound, which stays."""
@@ -66,16 +65,15 @@ class ClipDiscrete(Clip):
     def encode(self, report: Tensor, layout: Layout, down: Parts) -> Tensor:
         """Integers (K, m), in the memory of the reports: int32 for float32, int64 for float64."""
         rows, (bound,) = report.numpy(), self.bounds
-        _rotation(layout.size, _bytes(down["rotation"])).apply(rows)
+        _rotation(layout.size, round_key.octets(down["rotation"])).apply(rows)
         coins = [hashlib.blake2b(row.data, key=self.secret, digest_size=32).digest() for row in rows]
         return torch.from_numpy(round_rows(rows, bound.norm, bound.grid, coins))
 
     def decode(self, total: Tensor, layout: Layout, state: Parts) -> tuple[Tensor, Parts]:
         """The sum in units of the reports, float64, rotated back; and the next rotation's key."""
         values = total.to(torch.float64) * self.bounds[0].grid
-        key = _bytes(state["rotation"])
-        _rotation(layout.size, key).invert(values.numpy()[None])
-        return values, {"rotation": _digits(hashlib.sha256(key).digest())}
+        _rotation(layout.size, round_key.octets(state["rotation"])).invert(values.numpy()[None])
+        return values, {"rotation": round_key.following(state["rotation"])}
 
 
 def shares(bound: Bound, length: int, honest: int, most: int, bits: int) -> Shares:
@@ -132,13 +130,3 @@ def require_room(clip: ClipDiscrete, noise: float) -> None:
 @lru_cache(maxsize=4)
 def _rotation(length: int, key: bytes) -> Rotation:
     return Rotation(length, key)
-
-
-def _digits(key: bytes) -> Tensor:
-    """(8,) float64: the first 128 bits of a key as numbers below 2^16."""
-    return torch.tensor([int.from_bytes(key[2 * i : 2 * i + 2], "big") for i in range(DIGITS)], dtype=torch.float64)
-
-
-def _bytes(digits: Tensor) -> bytes:
-    """32 bytes from what `_digits` gave."""
-    return b"".join(int(digit).to_bytes(2, "big") for digit in digits.tolist()).ljust(32, b"\0")

@@ -127,21 +127,23 @@ class Guard:
         """
         return public if self.plan.at_once else self.source.seed()
 
-    def take_turns(self, round: int, draw: Callable[[int], Int]) -> None:
+    def take_turns(self, round: int, clients: Int, earlier: Callable[[int], Int]) -> None:
         """Holds the cohort of `round`, and those that it must be apart from, against the separation that is claimed.
 
         Args:
             round: from 0.
-            draw: the clients of a round.
+            clients: (K,) its cohort.
+            earlier: who took part in a round before; asked for where the run goes on from there.
 
         Raises:
             MinSeparationViolated: somebody takes part too soon.
         """
         if self._turns is None:
             return
-        first = round if self._turns.begun else max(round - self._turns.gap + 1, 0)
-        for earlier in range(first, round + 1):
-            self._turns.take(earlier, draw(earlier))
+        if not self._turns.begun:
+            for before in range(max(round - self._turns.gap + 1, 0), round):
+                self._turns.take(before, earlier(before))
+        self._turns.take(round, clients)
 
     @property
     def before(self) -> Charges:
@@ -161,11 +163,18 @@ class Guard:
         declared, clients = self.plan.sampling, cohort.clients
         if cohort.sampling != declared:
             raise SamplerMismatch(f"a cohort was drawn as {cohort.sampling!r}, and {declared!r} was declared")
+        require_cohort(clients, declared, cohort.sampling.cap if declared.kind == "poisson" else None)
+
+    def take(self, clients: Int) -> None:
+        """Notes who takes part in a round that is about to be charged.
+
+        Raises:
+            Exhausted: a client would do so more often than was said.
+        """
         if self.plan.by_clients:
             self._taken.update(clients.tolist())
             if max(self._taken.values(), default=0) > self.plan.participations(self.plan.rounds):
                 raise Exhausted("a client was drawn in more rounds than its noise was calibrated for")
-        require_cohort(clients, declared, cohort.sampling.cap if declared.kind == "poisson" else None)
 
     def statement(self, rounds: int, *, final: bool = True) -> dict[str, Any]:
         """What the first `rounds` rounds of the run promise; sooner, and a little less exactly, where not `final`."""
@@ -335,7 +344,7 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
     population, clip = federation.given, federation.chain.stages[-1]
     assert isinstance(clip, Clip)
     assert (level.mechanism == SKELLAM) == isinstance(clip, ClipDiscrete), "the clip is that of another mechanism"
-    sampling = federation.selection.sampling(len(population))
+    sampling = federation.sampling
     how = federation.aggregation
     fewest, summed = None, SERVER
     if how is not None:

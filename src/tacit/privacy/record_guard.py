@@ -30,14 +30,13 @@ from tacit.privacy.accountant import most
 from tacit.privacy.event import Charges, Unbounded, charges
 from tacit.privacy.guard import beyond
 from tacit.privacy.ledger import Account, Entry, Ledger
-from tacit.privacy.plan import participations, require_cohort
+from tacit.privacy.plan import participations
 from tacit.privacy.record_plan import Group, RecordPlan
 from tacit.privacy.record_statement import Standing, statement
 from tacit.privacy.record_wording import text
 from tacit.privacy.released import Released
 from tacit.privacy.saying import LANGUAGES
 from tacit.secret_draws import KEY, SecretDraws, key_of
-from tacit.selection.cohort import Sampling
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
@@ -142,11 +141,8 @@ class RecordGuard:
 
         Raises:
             BudgetExceeded: one of them has no more to spend, over all runs.
-            SamplerMismatch: a client is in the cohort twice, or does not exist.
             Exhausted: one of them was charged for all that this run may spend.
         """
-        everyone = len(self._population)
-        require_cohort(clients, Sampling("arbitrary", everyone, everyone))
         for k in map(int, clients):
             if self._charged(k) >= self.plan.participations:
                 raise Exhausted(
@@ -339,7 +335,7 @@ def record_guard_of(
     level = federation.record_privacy
     if level is None:
         return None
-    sampling, planned = federation.selection.sampling(len(federation.population)), rounds
+    sampling, planned = federation.sampling, rounds
     if saved is not None:
         planned = int(saved["rounds"])
         if rounds > planned:

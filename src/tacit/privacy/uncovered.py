@@ -15,8 +15,9 @@ def not_covered(s: Statement, say: Say) -> Iterator[str]:
     )
     yield evaluation(s, say)
     yield say(
-        "When rounds took place and how long they took, network traffic, and other side channels.",
-        "各轮的时间与时长、网络流量以及其他旁路信息。",
+        "When rounds took place and how long they took, which devices were there and how fast they are, network "
+        "traffic, and other side channels.",
+        "各轮的时间与时长、哪些设备在线及其快慢、网络流量以及其他旁路信息。",
     )
     yield say(
         "The choice of hyper-parameters, where it was made by looking at private data in other runs.",

@@ -28,10 +28,14 @@ class Block:
     Attributes:
         clients: (K,) positions in the population.
         budget: (K,) most local steps each, or None.
+        scale: by what every update is multiplied, for one that started from an older model.
+        kind: of work, where weak devices are asked for less.
     """
 
     clients: Int
     budget: Int | None
+    scale: float = 1.0
+    kind: int = 0
 
 
 def cut(clients: Int, work: Int, report_bytes: int, budget: Int | None = None, most: int | None = None) -> list[Block]:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacit.venue.work import BlockSum, SetAside
+from tacit.venue.block_sum import BlockSum, SetAside
 
 Int = NDArray[np.int64]
+Float = NDArray[np.float64]
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Total:
         seconds: spent in local steps, over all workers.
         lost: clients of the cohort that were never asked for a report.
         sent: positions of those whose report is in a secure sum, if only of zeros; None where no sum is secure.
+        losses: (C,) the training loss of each in `counted`; None where clients do not tell it.
     """
 
     total: Tensor
@@ -34,6 +36,7 @@ class Total:
     seconds: float = 0.0
     lost: int = 0
     sent: Int | None = None
+    losses: Float | None = None
 
 
 class Fold:
@@ -90,7 +93,9 @@ class Fold:
             total.add_(part)
         counted = np.concatenate([b.counted for b in blocks]) if blocks else np.empty(0, dtype=np.int64)
         set_aside = [a for b in blocks for a in b.set_aside]
-        return Total(total, counted, set_aside, sum(b.seconds for b in blocks))
+        told = [b.losses for b in blocks if b.losses is not None]
+        losses = np.concatenate(told) if told and len(told) == count else None
+        return Total(total, counted, set_aside, sum(b.seconds for b in blocks), losses=losses)
 
 
 class Folds:

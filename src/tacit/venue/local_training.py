@@ -16,6 +16,7 @@ from tacit.algorithms.base import Algorithm
 from tacit.learning.layout import Layout
 from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine
+from tacit.learning.submodel import Submodel
 from tacit.learning.task import Task
 from tacit.population.population import Population
 from tacit.venue.memory import ClientMemory
@@ -51,6 +52,10 @@ class LocalTraining:
             block draws may depend on all of its clients, and nobody may be able to undo that.
         most_weight: no client counts for more than so many examples; None for any number.
         uplink: takes every client's encoded report, where the sum is computed elsewhere; None sums them here.
+        tells_losses: every client tells its training loss, beside its report and unprotected.
+        kinds: the same for each kind of work, where weak devices are asked for less; empty for one kind.
+        kind: which of them this is.
+        submodel: the narrower model that is trained; None for the whole one.
         measured: parts of the report that hold a metric of the model that was sent, each with the metric's name.
     """
 
@@ -69,6 +74,10 @@ class LocalTraining:
     most_weight: float | None = None
     uplink: Uplink | None = None
     measured: Mapping[str, str] = field(default_factory=dict)
+    tells_losses: bool = False
+    kinds: tuple[LocalTraining, ...] = ()
+    kind: int = 0
+    submodel: Submodel | None = None
 
     @property
     def layout(self) -> Layout:
@@ -76,9 +85,17 @@ class LocalTraining:
         return self.chain.layouts[0]
 
     @staticmethod
-    def report_layout(task: Task, algorithm: Algorithm, loss: bool = True) -> Layout:
-        """The layout of a report before the stages, with the training loss or without."""
+    def report_layout(task: Task, algorithm: Algorithm, loss: bool = True, widths: int = 0) -> Layout:
+        """The layout of a report before the stages.
+
+        Args:
+            task, algorithm: of the run.
+            loss: with the training loss.
+            widths: of how many models it says which one was trained.
+        """
         layout = algorithm.parts(task.d)
+        if widths:
+            layout = layout.extend("widths", (widths,))
         if task.buffer_layout.size:
             layout = layout.extend("buffers", (task.buffer_layout.size,))
         return (layout.extend("loss") if loss else layout).extend("examples").extend("weight")

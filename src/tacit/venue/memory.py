@@ -51,9 +51,13 @@ class ClientMemory:
             return None
         return self._slots[torch.from_numpy(self._current[clients]), torch.from_numpy(clients)]
 
-    def stage(self, clients: Int, values: Tensor, current: Int) -> None:
-        """Writes new memory (K, size) beside the current one; `current` (K,) are the slots in use (`slots_of`)."""
-        self._slots[torch.from_numpy(1 - current), torch.from_numpy(clients)] = values
+    def stage(self, clients: Int, values: Tensor, current: Int, start: int = 0) -> None:
+        """Writes new memory (K, s) beside the current one, from the number `start` on.
+
+        Every number must be written before it is committed; `current` (K,) are the slots in use (`slots_of`).
+        """
+        end = start + values.shape[1]
+        self._slots[torch.from_numpy(1 - current), torch.from_numpy(clients), start:end] = values
 
     def staged(self, clients: Int) -> Tensor:
         """What was staged for these clients, (K, size)."""

@@ -22,9 +22,10 @@ from torch import Tensor
 from tacit.errors import TacitError
 from tacit.learning.traced.memory import raise_malloc_thresholds
 from tacit.venue.block import Block
+from tacit.venue.block_sum import BlockSum
 from tacit.venue.fold import Folds, Total
 from tacit.venue.local_training import LocalTraining
-from tacit.venue.work import BlockSum, Worker
+from tacit.venue.work import Hands
 
 SPARE = 8
 """Sums that may wait for others, besides those that workers write."""
@@ -108,17 +109,17 @@ class Processes:
             other.close()
         torch.set_num_threads(1)
         raise_malloc_thresholds()
-        hands: Worker | None = None
+        hands: Hands | None = None
         while True:
             try:
                 number, block, slots, round, sheet = pipe.recv()
             except (EOFError, OSError):
                 return
             try:
-                hands = hands or Worker(self.work)
+                hands = hands or Hands(self.work)
                 self.work.memory.tell(block.clients, slots)
                 done = hands.run(block, self._down, round, self._sheets[sheet])
-                pipe.send((number, done.counted, done.set_aside, done.seconds))
+                pipe.send((number, done.counted, done.set_aside, done.seconds, done.losses))
             except BrokenPipeError:  # the parent has given up the round
                 return
             except Exception as error:  # goes to the parent, not to a lost worker
@@ -168,8 +169,8 @@ class Processes:
             error = kind(text)
             error.add_note(f"raised in worker {worker}:\n{trace}")
             raise error
-        number, counted, set_aside, seconds = message
-        return number, BlockSum(self._down[:0], counted, set_aside, seconds)
+        number, counted, set_aside, seconds, losses = message
+        return number, BlockSum(self._down[:0], counted, set_aside, seconds, losses)
 
     def _lost(self, worker: int) -> TacitError:
         """What to say of a worker that is no longer there."""

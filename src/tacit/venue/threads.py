@@ -14,7 +14,7 @@ from torch import Tensor
 from tacit.venue.block import Block
 from tacit.venue.fold import Folds, Total
 from tacit.venue.local_training import LocalTraining
-from tacit.venue.work import Worker
+from tacit.venue.work import Hands
 
 
 @contextmanager
@@ -35,7 +35,7 @@ class Threads:
 
     def __init__(self, work: LocalTraining, workers: int) -> None:
         self.work, self.workers = work, workers
-        self._hands = [Worker(work) for _ in range(workers)]
+        self._hands = [Hands(work) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tacit") if workers > 1 else None
 
     def sums(self, groups: Sequence[Sequence[Block]], down: Tensor, round: int) -> list[Total]:
@@ -44,7 +44,7 @@ class Threads:
         queue = iter(enumerate(chain.from_iterable(groups)))
         lock, stop, spare = threading.Lock(), threading.Event(), list[Tensor]()
 
-        def labour(hands: Worker) -> None:
+        def labour(hands: Hands) -> None:
             torch.set_num_threads(1)
             while not stop.is_set():
                 with lock:

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from tacit.venue.block import Block
 from tacit.venue.fold import Total
+from tacit.venue.local_training import LocalTraining
 
 
 class Venue(Protocol):
     """Where the sum is computed."""
 
     name: str
+    work: LocalTraining
     workers: int
 
     def sums(self, groups: Sequence[Sequence[Block]], down: Tensor, round: int) -> list[Total]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit import keys
-from tacit.aggregation.total import integer_sum, weighted_sum
 from tacit.algorithms.base import Done
 from tacit.errors import DataError, TacitError
 from tacit.learning import batches as batching
@@ -25,75 +24,40 @@ from tacit.learning.solver import lr_at
 from tacit.learning.step import Engine, LocalRun
 from tacit.population.population import some
 from tacit.venue import reason
+from tacit.venue.adding import Adding
 from tacit.venue.block import Block
+from tacit.venue.block_sum import EXPLODED, BlockSum, SetAside, Trained
 from tacit.venue.local_training import LocalTraining
 
 Int = NDArray[np.int64]
 
-EXPLODED = 1e8
-"""A client has diverged when its update is longer than this times the largest parameter of the broadcast model, or this
-times 1 where that is smaller. No local run that works comes near. Its buffers may move by the square of it: they hold
-means of what flows through the model, and of its squares."""
 DEVICE_FAILED: Any = getattr(torch, "AcceleratorError", ())
 """What torch raises, from 2.8 on, where a kernel on an accelerator has failed: late, and in every call from then on."""
 
 
-@dataclass(frozen=True)
-class SetAside:
-    """A client whose report was not counted, and why."""
+class Hands:
+    """One worker's hands: a `Worker` for each kind of work, made when it is first asked for."""
 
-    client: str
-    reason: str
+    def __init__(self, work: LocalTraining) -> None:
+        self._works = work.kinds or (work,)
+        self._workers: dict[int, Worker] = {0: Worker(self._works[0])}
 
-
-@dataclass
-class BlockSum:
-    """The sum of a block's reports.
-
-    Attributes:
-        total: (m,) float64, or int64 where stages give integers.
-        counted: positions of the clients in it.
-        set_aside: clients that are not in it.
-        seconds: spent in the engine's local steps.
-    """
-
-    total: Tensor
-    counted: Int
-    set_aside: list[SetAside] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-@dataclass
-class _Trained:
-    """What the local runs of a block left.
-
-    Attributes:
-        clients: (K,) whose training ended.
-        reports: (K, m) theirs.
-        weight: (K,) theirs.
-        moved: (K,) the Euclidean norm of what the local steps changed; infinite where they left something absurd.
-        seconds: spent in the engine's local steps.
-        set_aside: the others.
-    """
-
-    clients: Int
-    reports: Tensor
-    weight: Tensor = field(default_factory=lambda: torch.empty(0))
-    moved: Tensor = field(default_factory=lambda: torch.empty(0))
-    seconds: float = 0.0
-    set_aside: list[SetAside] = field(default_factory=list)
+    def run(self, block: Block, down: Tensor, round: int, into: Tensor | None = None) -> BlockSum:
+        """See `Worker.run`."""
+        if block.kind not in self._workers:
+            self._workers[block.kind] = Worker(self._works[block.kind])
+        return self._workers[block.kind].run(block, down, round, into)
 
 
 class Worker:
-    """One worker's hands: an engine and the memory of one block's reports, used again and again."""
+    """One kind of work: an engine and the memory of one block's reports, used again and again."""
 
     def __init__(self, work: LocalTraining) -> None:
         self.work = work
         self.engine = work.make_engine()
         self._reports = torch.empty(0, work.layout.size, dtype=work.task.dtype)
         self._eager: EagerEngine | None = None
-        self._into: Tensor | None = None
-        self._reach = (-1, 0.0)
+        self._adding = Adding(work)
 
     def run(self, block: Block, down: Tensor, round: int, into: Tensor | None = None) -> BlockSum:
         """Trains a block's clients and sums their reports.
@@ -107,9 +71,9 @@ class Worker:
         Returns:
             The sum over the clients whose reports are sound, and the others with their reasons.
         """
-        self._into, parts = into, self.work.down.unpack(down)
+        parts = self.work.down.unpack(down)
         block, examples, unreadable = self._read(block, round)
-        trained = _Trained(block.clients, self._room(len(block.clients)))
+        trained = Trained(block.clients, self._room(len(block.clients)))
         if len(block.clients):
             try:
                 trained = self._train(trained.reports, block, examples, parts, round)
@@ -117,7 +81,9 @@ class Worker:
                 self._raise_unless_of_data(error, block.clients, round)
                 trained = self._one_by_one(block, error, parts, round)
         trained.set_aside[:0] = unreadable
-        return self._sum(trained, parts, round)
+        if block.scale != 1.0:
+            self.work.layout.unpack(trained.reports)[self.work.layout.names[0]].mul_(block.scale)
+        return self._adding.sum(trained, parts, round, into)
 
     def _read(self, block: Block, round: int) -> tuple[Block, Examples, list[SetAside]]:
         """The clients of a block whose data can be read, their data, and the others."""
@@ -137,14 +103,14 @@ class Worker:
                 unreadable.append(self._aside(alone, error))
         x, y = (torch.cat([pair[i] for pair in read]) if read else torch.empty(0) for i in (0, 1))
         sizes = np.array([len(pair[1]) for pair in read], dtype=np.int64)
-        kept = Block(block.clients[keep], None if block.budget is None else block.budget[keep])
+        kept = replace(block, clients=block.clients[keep], budget=None if block.budget is None else block.budget[keep])
         return kept, Examples(x, y, np.cumsum(sizes) - sizes, sizes), unreadable
 
-    def _one_by_one(self, block: Block, error: Exception, down: Parts, round: int) -> _Trained:
+    def _one_by_one(self, block: Block, error: Exception, down: Parts, round: int) -> Trained:
         """Trains the clients of a block in which `error` was raised, each alone and from its own keys."""
         if len(block.clients) == 1 and self.work.records is None:
-            return _Trained(block.clients[:0], self._room(0), set_aside=[self._aside(block, error)])
-        room, done, aside = self._room(len(block.clients)), list[_Trained](), list[SetAside]()
+            return Trained(block.clients[:0], self._room(0), set_aside=[self._aside(block, error)])
+        room, done, aside = self._room(len(block.clients)), list[Trained](), list[SetAside]()
         for alone in _singly(block):
             row = room[len(done) : len(done) + 1]
             try:
@@ -152,7 +118,7 @@ class Worker:
             except Exception as again:
                 self._raise_unless_of_data(again, alone.clients, round)
                 aside.append(self._aside(alone, again))
-        return _Trained(
+        return Trained(
             clients=np.concatenate([block.clients[:0], *(one.clients for one in done)]),
             reports=room[: len(done)],
             weight=torch.cat([room.new_empty(0), *(one.weight for one in done)]),
@@ -161,7 +127,7 @@ class Worker:
             set_aside=aside,
         )
 
-    def _train_alone(self, reports: Tensor, alone: Block, down: Parts, round: int) -> _Trained:
+    def _train_alone(self, reports: Tensor, alone: Block, down: Parts, round: int) -> Trained:
         """Trains one client of a block that failed; where records are protected, past those on which training fails."""
         examples = self.work.population.examples(alone.clients)
         try:
@@ -205,7 +171,7 @@ class Worker:
         down: Parts,
         round: int,
         engine: Engine | None = None,
-    ) -> _Trained:
+    ) -> Trained:
         """Trains a block's clients, with `engine` or the worker's own; their reports fill the rows of `reports`."""
         work, clients = self.work, block.clients
         names = [work.population.ids[c] for c in clients]
@@ -214,9 +180,9 @@ class Worker:
             batches = batching.draw(work.algorithm.solver, examples, names, work.seed, round, budget)
         else:
             batches = work.records.batches(clients, names, examples, round, budget)
-        memory = work.memory.load(clients)
+        memory = self._remembered(clients)
         job = LocalRun(
-            x=down["x"],
+            x=down["x"] if work.submodel is None else down["x"][work.submodel.places],
             b=down["buffers"],
             examples=examples,
             batches=batches,
@@ -229,15 +195,17 @@ class Worker:
 
     def _report(
         self, reports: Tensor, clients: Int, job: LocalRun, down: Parts, memory: Tensor | None, engine: Engine
-    ) -> _Trained:
+    ) -> Trained:
         work = self.work
         parts = work.layout.unpack(reports)
         update = parts[work.layout.names[0]]
         buffers = torch.empty(len(clients), len(job.b), dtype=job.b.dtype)
         began = time.perf_counter()
         loss = parts["loss"] if "loss" in parts else torch.empty(len(clients), dtype=work.task.dtype)
-        moved = engine.run(job, update, buffers, loss)
+        moved = self._run(engine, job, update, buffers, loss)
         seconds = time.perf_counter() - began
+        if "widths" in parts:
+            parts["widths"].zero_()[:, work.kind] = 1.0
         self._measure(parts, job)
         if work.plant is not None:
             work.plant(clients, update)
@@ -256,7 +224,22 @@ class Worker:
         if renewed is not None:
             moved = torch.where(torch.isfinite(renewed).all(1), moved, torch.inf)
             work.memory.stage(clients, renewed, work.memory.slots_of(clients))
-        return _Trained(clients, reports, weight, moved, seconds)
+        return Trained(clients, reports, weight, moved, seconds)
+
+    def _run(self, engine: Engine, job: LocalRun, update: Tensor, buffers: Tensor, loss: Tensor) -> Tensor:
+        """The local runs, of a narrower model where that is this kind of work; the other parameters stay."""
+        if self.work.submodel is None:
+            return engine.run(job, update, buffers, loss)
+        own = update.new_empty(len(update), len(self.work.submodel.places))
+        moved = engine.run(job, own, buffers, loss)
+        update.zero_()[:, self.work.submodel.places] = own
+        return moved
+
+    def _remembered(self, clients: Int) -> Tensor | None:
+        """(K, s) what the method has these clients remember; None where that is nothing."""
+        size = self.work.algorithm.memory(self.work.task.d)
+        memory = self.work.memory.load(clients) if size else None
+        return None if memory is None else memory[:, :size]
 
     def _measure(self, parts: Parts, job: LocalRun) -> None:
         """Fills what clients say of the model that they were sent: metrics on their own examples, cut to [0, 1]."""
@@ -276,70 +259,6 @@ class Worker:
                 for name, metric in asked.items():
                     value = torch.as_tensor(metric(output, target), dtype=self.work.task.dtype)
                     parts[name][k] = value.nan_to_num(0.0).clamp(0.0, 1.0)
-
-    def _sum(self, trained: _Trained, down: Parts, round: int) -> BlockSum:
-        """Weights, encodes and sums; looks for the clients to set aside only where the sum says that there are some."""
-        clients, reports, weight = trained.clients, trained.reports, trained.weight
-        reach, stages = self._farthest(down["x"], round), self.work.chain.stages
-        if self.work.chain.zeroes:
-            return self._sum_all(trained, down)
-        if not stages and self.work.uplink is None:
-            total, fine = self._sum_at_once(reports, weight)
-            if fine and (trained.moved.numpy() < reach).all():
-                return BlockSum(total, clients, trained.set_aside, trained.seconds)
-        good = torch.isfinite(reports).all(dim=1) & (trained.moved < reach)
-        kept, weights, limits = reports[good], weight[good], weight[good]
-        if stages:
-            kept = self.work.chain.encode(kept.mul_(weights[:, None]), down)
-            weights = torch.ones(len(kept))
-        if (grid := self.work.chain.grid) is not None:
-            fits = grid.fits(kept, weights, limits)
-            good[good.clone()] = fits
-            kept, weights = grid.encode(kept[fits], weights[fits]), weights[fits]
-        total = self._add(clients[good.numpy()], kept, weights)
-        bad = torch.nonzero(~good).flatten().tolist()
-        set_aside = [*trained.set_aside, *(self._unsound(reports[k], clients[k], float(trained.moved[k])) for k in bad)]
-        return BlockSum(total, clients[good.numpy()], set_aside, trained.seconds)
-
-    def _sum_all(self, trained: _Trained, down: Parts) -> BlockSum:
-        """Weights, encodes and sums, where reports that are not sound become zeros and nobody learns whose they are.
-
-        Memory is kept by those only whose report is finite.
-        """
-        sound = torch.isfinite(trained.moved)
-        if bool((trained.weight != 1).any()):
-            trained.reports.mul_(trained.weight[:, None])
-        total = self._add(trained.clients, self.work.chain.encode(trained.reports, down), torch.ones(len(sound)))
-        return BlockSum(total, trained.clients[sound.numpy()], trained.set_aside, trained.seconds)
-
-    def _sum_at_once(self, reports: Tensor, weight: Tensor) -> tuple[Tensor, bool]:
-        """The sum, and whether it may be believed: whether no client has to be set aside."""
-        if self.work.chain.grid is None:
-            return weighted_sum(reports, weight, self._into)
-        return self.work.chain.grid.total(reports, weight, weight, self._into)
-
-    def _add(self, clients: Int, encoded: Tensor, weights: Tensor) -> Tensor:
-        if encoded.is_floating_point():
-            return weighted_sum(encoded, weights, self._into)[0]
-        if self.work.uplink is not None:
-            self.work.uplink.take(clients, encoded)
-            encoded = encoded[:0]
-        return integer_sum(encoded, None if self._into is None else self._into.view(torch.int64))
-
-    def _unsound(self, report: Tensor, client: int, moved: float) -> SetAside:
-        layout = self.work.layout
-        update = report[layout[layout.names[0]]]
-        loss = report[layout["loss"]] if "loss" in layout else update.new_zeros(())
-        grid = self.work.chain.grid
-        why = reason.of_report(update, loss, moved) if grid is None else reason.out_of_range(grid.range)
-        return SetAside(self.work.population.ids[client], why)
-
-    def _farthest(self, x: Tensor, round: int) -> float:
-        """How far a parameter may move in this round (see `EXPLODED`); looked up once a round."""
-        if self._reach[0] != round:
-            largest = float(torch.linalg.vector_norm(x, torch.inf)) if x.numel() else 0.0
-            self._reach = round, EXPLODED * max(1.0, largest)
-        return self._reach[1]
 
     def _done(self, job: LocalRun) -> Done:
         work, algorithm = self.work, self.work.algorithm

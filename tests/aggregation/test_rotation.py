@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
-from tacit.privacy.rotation import BLOCK, Rotation
+from tacit.aggregation.rotation import BLOCK, Rotation
 from tacit.secret_draws import key_of
 
 KINDS = [(np.float32, 1e-6), (np.float64, 1e-12)]
