@@ -238,6 +238,34 @@ def test_a_night_in_which_nobody_is_there_passes():
     assert run.rows[0]["clients"] == N and run.rows[0]["virtual_hours"] > 30000 / 3600
 
 
+def test_a_round_begins_when_enough_devices_are_there():
+    """A dozen at first; from 2400 seconds on, all."""
+    at = np.where(np.arange(N) < 12, 0.0, 2400.0)
+    fleet = Fleet.of(
+        np.ones(N), availability=Availability.of_intervals(N, np.arange(N), at, np.full(N, 7200.0), 7200.0)
+    )
+    few = federation(fleet=fleet, selection=tacit.Uniform(10), closing=WaitForAll()).run(1)
+    many = federation(fleet=fleet, selection=tacit.Uniform(20), closing=WaitForAll()).run(1)
+    assert few.rows[0]["virtual_hours"] * 3600 == pytest.approx(24, abs=0.01) and few.rows[0]["clients"] == 10
+    assert many.rows[0]["virtual_hours"] * 3600 == pytest.approx(2400 + 24, abs=0.01) and many.rows[0]["clients"] == 20
+
+
+def test_a_cohort_that_is_never_there_at_once_is_as_large_as_it_gets():
+    half = np.where(np.arange(N) < 25, 0.0, 3600.0)
+    fleet = Fleet.of(np.ones(N), availability=Availability.of_intervals(N, np.arange(N), half, half + 1800, 7200.0))
+    run = federation(fleet=fleet, selection=tacit.Uniform(30), closing=WaitForAll()).run(1)
+    assert run.rows[0]["clients"] == 25
+
+
+def test_clients_may_be_waited_for():
+    half = np.where(np.arange(N) < 25, 0.0, 3600.0)
+    fleet = Fleet.of(np.ones(N), availability=Availability.of_intervals(N, np.arange(N), half, half + 1800, 7200.0))
+    run = federation(fleet=fleet, closing=WaitForAll(patience=7200.0)).run(1)
+    assert run.rows[0]["clients"] == N and run.rows[0]["virtual_hours"] * 3600 == pytest.approx(3624, abs=0.01)
+    limited = federation(fleet=fleet, closing=PartialWork(quantile=0.5, patience=7200.0)).run(1)
+    assert limited.facts["fleet"]["limit_seconds"] == pytest.approx(7224, abs=0.01) and limited.rows[0]["clients"] == N
+
+
 def test_a_deadline_that_nobody_meets_is_tried_again_and_then_fails_with_its_reason():
     with warnings.catch_warnings(record=True) as told, pytest.raises(RoundFailed) as error:
         warnings.simplefilter("always")
@@ -246,28 +274,27 @@ def test_a_deadline_that_nobody_meets_is_tried_again_and_then_fails_with_its_rea
     assert sum("Given up, and tried again" in str(one.message) for one in told) == 9
 
 
+def leaving() -> Fleet:
+    """All are there for three seconds, in which nobody can be done, and again from 200 seconds on; every two hours."""
+    who = np.repeat(np.arange(N), 2)
+    on, off = np.tile([0.0, 200.0], N), np.tile([3.0, 7200.0], N)
+    return Fleet.of(np.ones(N), availability=Availability.of_intervals(N, who, on, off, 7201.0))
+
+
 def test_a_round_that_is_given_up_costs_time_and_nothing_else():
-    """At first hardly anybody is there; twenty minutes later all are."""
-    at = np.where(np.arange(N) < 4, 0.0, 1200.0)
-    there = Availability.of_intervals(N, np.arange(N), at, np.full(N, 7200.0), 7200.0)
-    with pytest.warns(TacitWarning, match="4 of 4 clients|Given up"):
-        run = federation(
-            fleet=Fleet.of(np.ones(N), availability=there),
-            closing=WaitForAll(),
-            aggregation=tacit.SecureSum(minimum=10),
-        ).run(1)
+    with pytest.warns(TacitWarning, match="40 left. Given up, and tried again 5 minutes"):
+        run = federation(fleet=leaving(), closing=WaitForAll(), aggregation=tacit.SecureSum(minimum=10)).run(1)
     books = run.facts["fleet"]
-    assert run.rows[0]["given_up"] >= 1 and run.rows[0]["clients"] == N
-    assert books["rounds_abandoned"] == {"too few for a secure sum": run.rows[0]["given_up"]}
-    assert books["wasted_fraction"] > 0 and books["failures"]["abandoned"] == 4 * run.rows[0]["given_up"]
+    assert run.rows[0]["given_up"] == 1 and run.rows[0]["clients"] == N
+    assert books["rounds_abandoned"] == {"too few reports": 1}
+    assert books["wasted_fraction"] == pytest.approx(3 / 27, rel=1e-2) and books["failures"]["left"] == N
+    assert run.rows[0]["virtual_hours"] * 3600 == pytest.approx(3 + 300 + 24, abs=0.01)
 
 
 def test_nothing_is_charged_for_a_round_that_is_given_up():
-    at = np.where(np.arange(N) < 4, 0.0, 1200.0)
-    there = Availability.of_intervals(N, np.arange(N), at, np.full(N, 7200.0), 7200.0)
     private = federation(
         selection=tacit.Poisson(20),
-        fleet=Fleet.of(np.ones(N), availability=there),
+        fleet=leaving(),
         closing=Deadline(300.0),
         aggregation=tacit.SecureSum(minimum=5),
         privacy=tacit.UserLevel(noise_multiplier=1.0, clip=1.0, delta=1e-3),

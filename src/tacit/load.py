@@ -1,7 +1,8 @@
-"""What a round asks of every device of a run's fleet: units of work, steps, bytes down and up."""
+"""What a round asks of every device of a run's fleet: units of work, steps, bytes; and of how many."""
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -61,3 +62,17 @@ def _solver_of(algorithm: Algorithm, sizes: Int) -> tuple[Float, Float, Int]:
     distinct, place = np.unique(sizes, return_inverse=True)
     steps = np.array([steps_for(solver, int(n)) for n in distinct], np.int64)[place]
     return steps * step, step, steps
+
+
+def enough(federation: Federation) -> int:
+    """How many devices must be there for a round to begin: a cohort's worth, or as many as a secure sum needs.
+
+    With independent coins, so many that a cohort has on average half as many again as a round needs at least.
+    """
+    how, private = federation.aggregation, federation.privacy is not None
+    sampling = federation.selection.sampling(len(federation.population))
+    least = 1 if how is None else how.fewest(federation.sampling)
+    if sampling.rate is None:
+        return least if sampling.kind == "everyone" else max(least, int(sampling.size))
+    needed = max(least, 1.0 if private else federation.minimum * sampling.size)
+    return min(ceil(1.5 * needed / sampling.rate), sampling.of)

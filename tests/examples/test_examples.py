@@ -78,3 +78,10 @@ def test_hospitals_out_of_a_table_learn_who_is_ill(run: Any) -> None:
 def test_a_run_ends_by_itself(run: Any) -> None:
     names = run("early_stopping.py")
     assert len(names["run"].history) < 100
+
+
+def test_slow_phones_need_not_be_waited_for(run: Any) -> None:
+    runs = run("slow_phones.py")["runs"]
+    waiting, partial, flowing = (runs[name].rows[-1] for name in ("wait for all", "partial work", "buffers of 15"))
+    assert min(row["test_accuracy"] for row in (partial, flowing)) > waiting["test_accuracy"] - 0.03
+    assert max(row["virtual_hours"] for row in (partial, flowing)) < waiting["virtual_hours"] / 3

@@ -37,6 +37,11 @@ class Closing(Protocol):
         """Standard deviations of jitter that clients leave before the limit when they do what fits; None: do all."""
         ...
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which a client that is not there is waited for; with 0 only those who are there are asked."""
+        ...
+
     def problems(self) -> list[str]:
         """What is wrong with this rule."""
         ...
@@ -57,17 +62,22 @@ class Closing(Protocol):
 
 @dataclass(frozen=True)
 class WaitForAll:
-    """Waits until every client has reported or is lost, which the server notices when it happens."""
+    """Waits until every client has reported or is lost, which the server notices when it happens.
+
+    Args:
+        patience: seconds for which a client that is not there is waited for; with 0 only those who are there are asked.
+    """
 
     seconds: float | None = field(default=inf, init=False)
     margin: float | None = field(default=None, init=False)
+    patience: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         make_plain(self)
 
     def problems(self) -> list[str]:
-        """Nothing can be wrong."""
-        return []
+        """A patience that is none."""
+        return checks.not_negative("patience", self.patience)
 
     def close(self, arrival: Float, settled: Float, start: float) -> tuple[float, Bool]:
         """At the last event, or after `seconds`."""
@@ -87,6 +97,7 @@ class Deadline(WaitForAll):
         pace: with a quantile: after every round the limit is multiplied by `exp(pace (quantile - b))`, with b the
             share of the cohort that did all of its work in time, as [Andrew21] arXiv:1905.03871 tracks a quantile; 0
             leaves it as it is found from what is known of the devices.
+        patience: as of `WaitForAll`; it is added to a limit that is stated as a quantile.
     """
 
     seconds: float | None = None
@@ -104,7 +115,7 @@ class Deadline(WaitForAll):
 
     def problems(self) -> list[str]:
         """A time or a quantile that is none, or both; a pace below 0, or that goes with no quantile."""
-        found = [] if self.seconds is None else _limit(self.seconds)
+        found = [*super().problems(), *([] if self.seconds is None else _limit(self.seconds))]
         if self.quantile is not None:
             if not checks.is_number(self.quantile) or not 0 < self.quantile < 1:
                 found.append(f"quantile is {self.quantile!r}: give a share above 0 and below 1")
@@ -127,11 +138,13 @@ class FirstArrivals:
     Args:
         count: reports to wait for; in a run as many as the selection wants, when None.
         seconds: the longest that a round may take.
+        patience: as of `WaitForAll`.
     """
 
     count: int | None = None
     seconds: float | None = inf
     margin: float | None = field(default=None, init=False)
+    patience: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -139,7 +152,8 @@ class FirstArrivals:
     def problems(self) -> list[str]:
         """A count that is none, a time that is none."""
         wanted = [] if self.count is None else checks.count("count", self.count)
-        return [*wanted, *_limit(inf if self.seconds is None else self.seconds)]
+        limit = _limit(inf if self.seconds is None else self.seconds)
+        return [*wanted, *limit, *checks.not_negative("patience", self.patience)]
 
     def close(self, arrival: Float, settled: Float, start: float) -> tuple[float, Bool]:
         """At the `count`-th report; as `Deadline` if there are fewer."""
@@ -160,7 +174,7 @@ class PartialWork(Deadline):
     A client knows when its download ended and how long an upload usually takes; how long this one takes, it does not.
 
     Args:
-        seconds, quantile, pace: as of `Deadline`.
+        seconds, quantile, pace, patience: as of `Deadline`.
         margin: standard deviations of the upload's jitter that a client leaves for it: with 2, of those whose work is
             cut short 2.3 % are late.
     """

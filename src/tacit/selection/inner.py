@@ -49,3 +49,11 @@ def inner_uses(inner: Selection, *own: str) -> tuple[str, ...]:
 def unclaimed(sampling: Sampling) -> Sampling:
     """The same sizes, without a claim about chance."""
     return Sampling("arbitrary", sampling.size, sampling.of, cap=sampling.cap)
+
+
+def narrowed(selection: Selection, table: ClientTable, round: int) -> ClientTable:
+    """The table with the pool from which `selection`, or the innermost one in it, draws in `round`."""
+    while offers(selection, "narrowed"):
+        outer: Narrowing = selection  # type: ignore[assignment]
+        table, selection = outer.narrowed(table, round), outer.inner
+    return table

@@ -15,6 +15,15 @@ from tacit.learning.task import Task
 from tacit.plan import Conflict, Part, Plan, Section
 from tacit.population.population import Population
 from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
+from tacit.scenarios.app_recommendation.defaults import (
+    CLIP,
+    EPSILON,
+    PRIVATE_COHORT,
+    SYNTHETIC,
+    defaults,
+    source,
+    training,
+)
 from tacit.scenarios.app_recommendation.evaluation import validation_metrics
 from tacit.scenarios.app_recommendation.features import FeatureRule
 from tacit.scenarios.app_recommendation.inspection import digest, faulty, inspect, taking_part
@@ -30,32 +39,11 @@ from tacit.scenarios.app_recommendation.splits import SplitRule
 from tacit.scenarios.app_recommendation.synthetic import SyntheticLogs
 from tacit.scenarios.scenario import Advice, Standing
 
-SYNTHETIC = "synthetic"
 HEADLINE = "HR@10"
 WIDEST = 65536
-EPSILON, CLIP, PRIVATE_COHORT = 4.0, 0.03, 120
-"""Of private runs: the budget, the clip norm, and clients in a round on average. An adaptive server takes the size out
-of updates, so the clip norm matters little."""
-SECURE = {"name": "SecureSum", "lost": [0.02]}
-"""How reports are summed: unseen, with phones that go away at every step."""
-ADAPTIVE = ("FedAdam", "FedYogi")
 COHORT = ("selection.cohort", "selection.name", "data.source", "data.phones", "data.split.unseen")
 """What decides whether a cohort can be filled."""
 WATCHED = ("loss", "update_norm", *(f"test_{name}" for name in METRICS))
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What was chosen for an adaptive server: its `server_lr` and `tau`, and the local `lr`."""
-
-    server_lr: float
-    tau: float
-    lr: float
-
-
-# By loss, on the validation parts of the synthetic logs and of MovieLens: HR@10 after the last round.
-APPS = {"cross_entropy": Tuned(0.003, 1e-5, 0.02), "mse": Tuned(0.002, 1e-5, 3.0)}
-FILMS = {"cross_entropy": Tuned(0.002, 1e-7, 0.03), "mse": Tuned(0.005, 1e-7, 10.0)}
 
 
 @dataclass(frozen=True)
@@ -147,7 +135,7 @@ class AppRecommendation:
         kind: type = SyntheticLogs
         other: type = Table
         why = "it is about a table: name its path as the source"
-        if _source(given) != SYNTHETIC:
+        if source(given) != SYNTHETIC:
             kind, other = other, kind
             why = 'it is about the generator: it goes with source = "synthetic"'
         data = Section(
@@ -167,29 +155,7 @@ class AppRecommendation:
         items, so it is smaller still. Methods that average need larger local steps. Among a thousand films that nobody
         sees twice, phones agree least, and one full-batch step each serves best.
         """
-        private = {"privacy": {"name": "UserLevel", "clip": CLIP}} if given.get("privacy") not in (None, "none") else {}
-        secure = (
-            {} if given.get("aggregation") in (None, "none") and "aggregation" in given else {"aggregation": SECURE}
-        )
-        return {**self._training(given, bool(private)), **private, **secure}
-
-    def _training(self, given: Mapping[str, Any], private: bool) -> dict[str, Any]:
-        algorithm = given.get("algorithm", {})
-        name = algorithm.get("name", ADAPTIVE[0]) if isinstance(algorithm, Mapping) else ADAPTIVE[0]
-        if name not in ADAPTIVE:
-            solver = {"name": "SGD", "lr": 0.1, "batch_size": 10, "epochs": 1}
-            selection = {"name": "Poisson", "expected": PRIVATE_COHORT} if private else {"name": "Everyone"}
-            return {"rounds": 30, "algorithm": {"name": "FedAvg"}, "solver": solver, "selection": selection}
-        films = _films(_source(given))
-        tuned = (FILMS if films else APPS)[_loss(given)]
-        cohort = 120 if films else 60
-        drawn = films or _generated(given) >= cohort
-        return {
-            "rounds": 75 if films else 60,
-            "algorithm": {"name": name, "server_lr": tuned.server_lr, "tau": tuned.tau},
-            "solver": {"name": "SGD", "lr": tuned.lr, "batch_size": None if films else 20, "epochs": 1},
-            "selection": _cohort(given, cohort if drawn else 0, private),
-        }
+        return defaults(given)
 
     def problems(self, plan: Plan) -> list[Conflict]:
         """A cohort that no population of this plan can fill, and a rule that waits for what is never measured."""
@@ -237,7 +203,7 @@ class AppRecommendation:
     def twin(self, plan: Plan, clients: int) -> Plan:
         """See `Scenario.twin`."""
         if plan.private:
-            chosen = self._training({"data": plan.data, "model": plan.model}, private=False)["selection"]
+            chosen = training({"data": plan.data, "model": plan.model}, private=False)["selection"]
             return plan.model_copy(update={"privacy": None, "record_privacy": None, "selection": _part(chosen)})
         drawn = {"name": "Poisson", "expected": PRIVATE_COHORT} if clients > PRIVATE_COHORT else {"name": "Everyone"}
         level = {"name": "UserLevel", "epsilon": EPSILON, "clip": CLIP}
@@ -276,8 +242,13 @@ class PreparedPhones:
         """Cuts the log into phones and makes the model for them."""
         made = phones(log, rule=rule, seed=seed)
         made.population.synthetic = log.synthetic
-        model = RecommendationModel(made.features, made.apps, hidden, seed=seed)
-        return cls(made, Task(model, loss_named(rule.loss)), seed)
+
+        def model(width: float = 1.0) -> RecommendationModel:
+            """The model, with so much of the width of its hidden layers."""
+            narrow = tuple(max(1, round(width * units)) for units in hidden)
+            return RecommendationModel(made.features, made.apps, narrow, seed=seed)
+
+        return cls(made, Task(model(), loss_named(rule.loss), narrowed=model), seed)
 
     @property
     def population(self) -> Population:
@@ -343,45 +314,8 @@ class PreparedPhones:
         return recommended(self.phones, model, user, top=top, at=at)
 
 
-def _cohort(given: Mapping[str, Any], cohort: int, private: bool) -> dict[str, Any]:
-    """Who takes part by default: in private runs more, so that less of the noise falls on each, and by coins."""
-    if private and (_source(given) != SYNTHETIC or _generated(given) >= PRIVATE_COHORT):
-        return {"name": "Poisson", "expected": PRIVATE_COHORT}
-    return {"name": "Uniform", "cohort": cohort} if cohort and not private else {"name": "Everyone"}
-
-
 def _part(chosen: Mapping[str, Any]) -> Part:
     return Part(name=chosen["name"], fields={name: value for name, value in chosen.items() if name != "name"})
-
-
-def _source(given: Mapping[str, Any]) -> Any:
-    data = given.get("data", {})
-    return data.get("source", SYNTHETIC) if isinstance(data, Mapping) else SYNTHETIC
-
-
-def _loss(given: Mapping[str, Any]) -> str:
-    """The loss that was asked for; the default where that is none."""
-    model = given.get("model", {})
-    loss = model.get("loss") if isinstance(model, Mapping) else None
-    return loss if isinstance(loss, str) and loss in APPS else PhonesRule.loss
-
-
-def _generated(given: Mapping[str, Any]) -> int:
-    """How many phones of the generator would take part; 0 for other data, or where that is not said rightly."""
-    if _source(given) != SYNTHETIC:
-        return 0
-    data = given.get("data", {})
-    data = data if isinstance(data, Mapping) else {}
-    cut = data.get("split", {})
-    phones = data.get("phones", SyntheticLogs.phones)
-    unseen = cut.get("unseen", SplitRule.unseen) if isinstance(cut, Mapping) else SplitRule.unseen
-    sound = isinstance(phones, int) and isinstance(unseen, float) and 0 < unseen < 1
-    return taking_part(phones, unseen) if sound else 0
-
-
-def _films(source: Any) -> bool:
-    """Whether a source is MovieLens, by its name or that of its file."""
-    return isinstance(source, str) and ("movielens" in source.lower() or Path(source).name.startswith("ratings.csv"))
 
 
 def _scores(summaries: Mapping[str, Summary | None]) -> dict[str, dict[str, float] | None]:
