@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit import keys
+from tacit.attendance import Attendance
 from tacit.call import Call, fitting, least
 from tacit.errors import RoundFailed, StorageError, TacitWarning
 from tacit.fleet import (
@@ -40,7 +41,6 @@ from tacit.fleet import (
 from tacit.load import enough, loads
 from tacit.selection.claim import claimed
 from tacit.selection.cohort import drawn
-from tacit.selection.inner import narrowed
 from tacit.selection.overselected import wanted
 from tacit.selection.power_of_choice import to_evaluate
 from tacit.selection.table import CLIENT_LOSSES, TIER_LOSSES, ClientTable
@@ -52,8 +52,6 @@ Float: TypeAlias = NDArray[np.float64]
 Int: TypeAlias = NDArray[np.int64]
 Bool: TypeAlias = NDArray[np.bool_]
 
-STEP = 600.0
-"""Seconds between two looks at who is there, while too few are."""
 PAUSE = 300.0
 """Seconds before a round that was given up is tried again; twice as many after every further try."""
 TRIES = 10
@@ -80,7 +78,6 @@ class Schedule:
 
     def __init__(self, federation: Federation, reads: Int, down: int, up: int) -> None:
         self._made_of = federation, reads, down, up
-        self._enough = enough(federation)
         self._selection, self.fleet = federation.selection, federation.fleet
         self._private, self._how = federation.privacy is not None, federation.by_tier
         uses = getattr(federation.selection, "uses", ())
@@ -95,6 +92,8 @@ class Schedule:
         self._clock, self._tally = Clock(self.fleet, federation.seed), Tally(self.fleet)
         seconds = expected(self.fleet, self._load)
         self._rule = self.closing = federation.closing or PartialWork()
+        patience = getattr(self.closing, "patience", 0.0)
+        self.attendance = Attendance(self._clock, self._selection, enough(federation), patience)
         if isinstance(self.closing, Deadline) and self.closing.share is not None:
             limit = float(np.quantile(seconds, self.closing.share))
             self._rule = self.closing.within(limit + self.closing.patience)
@@ -123,8 +122,8 @@ class Schedule:
         if self.fleet is None:
             cohort = drawn(self._selection, self._asked_for_losses(self.table, seed, round, losses), seed, round)
             return Call(cohort, np.empty(0, np.int64), len(cohort.clients))
-        there = self._there(round)
-        table = replace(self.table, pool=there, now=self.now)
+        table = self.attendance.table(self.table, self.now, round)
+        self.now = table.now
         cohort = drawn(self._selection, self._asked_for_losses(table, seed, round, losses), seed, round)
         cohort = replace(cohort, sampling=claimed(cohort.sampling, self.fleet, self.closing))
         rule = self._definite(len(cohort.clients))
@@ -344,31 +343,6 @@ class Schedule:
 
     def _restored(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes up what is not of every schedule."""
-
-    def _there(self, round: int) -> Bool:
-        """(N,) who is there, once enough are: time passes until then, for a whole period at most.
-
-        Where clients are waited for, those who will be there in time.
-        """
-        when = self._clock.fleet.availability
-        if self._patience:
-            return when.next_on(None, self.now) <= self.now + self._patience
-        awake = self._clock.wake(self.now)
-        if not isfinite(awake):
-            raise RoundFailed(f"round {round + 1}: no device of the fleet is ever there: look at its availability")
-        best, most = awake, -1
-        for step in range(int(when.period / STEP) + 1):
-            there = when.available(None, awake + step * STEP)
-            many = int(narrowed(self._selection, replace(self.table, pool=there), round).pool.sum())
-            best, most = (awake + step * STEP, many) if many > most else (best, most)
-            if many >= self._enough:
-                break
-        self.now = best
-        return when.available(None, best)
-
-    @property
-    def _patience(self) -> float:
-        return getattr(self.closing, "patience", 0.0)
 
     def _asked(self, clients: Int) -> Load:
         every = self._load
