@@ -293,7 +293,7 @@ def test_a_round_that_is_given_up_costs_time_and_nothing_else():
 
 def test_nothing_is_charged_for_a_round_that_is_given_up():
     private = federation(
-        selection=tacit.Poisson(20),
+        selection=tacit.Uniform(20),
         fleet=leaving(),
         closing=Deadline(300.0),
         aggregation=tacit.SecureSum(minimum=5),

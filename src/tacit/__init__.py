@@ -14,53 +14,72 @@ _HOMES = {
     "Adam": "tacit.learning.solver",
     "Algorithm": "tacit.algorithms.base",
     "ByColumn": "tacit.population.partition",
+    "ByTier": "tacit.fleet.by_tier",
     "Callback": "tacit.record.callback",
     "Converged": "tacit.record.stopping",
     "Cosine": "tacit.learning.rate",
+    "CountSketch": "tacit.aggregation.compression.sketch",
     "DataError": "tacit.errors",
+    "Deadline": "tacit.fleet.closing",
     "Dirichlet": "tacit.population.partition",
+    "Eligible": "tacit.selection.eligible",
     "Everyone": "tacit.selection.cohort",
     "Exponential": "tacit.learning.rate",
     "FedAdagrad": "tacit.algorithms.fedopt",
     "FedAdam": "tacit.algorithms.fedopt",
+    "FedAsync": "tacit.fleet.buffered",
     "FedAvg": "tacit.algorithms.fedavg",
     "FedAvgM": "tacit.algorithms.fedopt",
+    "FedBuff": "tacit.fleet.buffered",
     "FedDyn": "tacit.algorithms.feddyn",
     "Federation": "tacit.federation",
     "FedNova": "tacit.algorithms.fednova",
     "FedProx": "tacit.algorithms.fedprox",
     "FedYogi": "tacit.algorithms.fedopt",
-    "IID": "tacit.population.partition",
+    "FirstArrivals": "tacit.fleet.closing",
     "GeometricMedian": "tacit.aggregation.robust",
+    "IID": "tacit.population.partition",
     "Krum": "tacit.aggregation.robust",
+    "LocalLevel": "tacit.privacy.local_level",
     "Median": "tacit.aggregation.robust",
     "NormBound": "tacit.aggregation.norm_bound",
+    "Oort": "tacit.selection.oort",
+    "OverSelected": "tacit.selection.overselected",
+    "PartialWork": "tacit.fleet.closing",
     "Patience": "tacit.record.stopping",
     "Poisson": "tacit.selection.cohort",
     "Population": "tacit.population.population",
+    "PowerOfChoice": "tacit.selection.power_of_choice",
     "PrivacyError": "tacit.errors",
+    "Quantise": "tacit.aggregation.compression.quantise",
     "Quantity": "tacit.population.partition",
+    "Quota": "tacit.selection.quota",
+    "RandomK": "tacit.aggregation.compression.random_k",
+    "RecordLevel": "tacit.privacy.record_level",
+    "Rotate": "tacit.aggregation.compression.rotate",
     "RoundFailed": "tacit.errors",
     "Run": "tacit.record.run",
     "Scaffold": "tacit.algorithms.scaffold",
     "SecureSum": "tacit.aggregation.secure_sum",
     "Separated": "tacit.selection.cohort",
     "SGD": "tacit.learning.solver",
-    "SharedKeySum": "tacit.aggregation.homomorphic",
     "Shards": "tacit.population.partition",
+    "SharedKeySum": "tacit.aggregation.homomorphic",
+    "Spaced": "tacit.selection.spaced",
     "StepDecay": "tacit.learning.rate",
     "TacitError": "tacit.errors",
     "TacitWarning": "tacit.errors",
     "Task": "tacit.learning.task",
+    "Tiers": "tacit.selection.tiers",
+    "TopK": "tacit.aggregation.compression.top_k",
+    "TrimmedMean": "tacit.aggregation.robust",
     "Uniform": "tacit.selection.cohort",
     "UsageError": "tacit.errors",
-    "LocalLevel": "tacit.privacy.local_level",
-    "RecordLevel": "tacit.privacy.record_level",
-    "TrimmedMean": "tacit.aggregation.robust",
     "UserLevel": "tacit.privacy.user_level",
+    "WaitForAll": "tacit.fleet.closing",
     "Warmup": "tacit.learning.rate",
 }
-_PACKAGES = ("scenarios",)
+_PACKAGES = ("fleet", "scenarios")
 
 __all__ = ["__version__", *sorted(_HOMES), *_PACKAGES]
 
@@ -80,7 +99,13 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from tacit import fleet as fleet
     from tacit import scenarios as scenarios
+    from tacit.aggregation.compression.quantise import Quantise as Quantise
+    from tacit.aggregation.compression.random_k import RandomK as RandomK
+    from tacit.aggregation.compression.rotate import Rotate as Rotate
+    from tacit.aggregation.compression.sketch import CountSketch as CountSketch
+    from tacit.aggregation.compression.top_k import TopK as TopK
     from tacit.aggregation.homomorphic import SharedKeySum as SharedKeySum
     from tacit.aggregation.norm_bound import NormBound as NormBound
     from tacit.aggregation.robust import GeometricMedian as GeometricMedian
@@ -105,6 +130,13 @@ if TYPE_CHECKING:
     from tacit.errors import TacitWarning as TacitWarning
     from tacit.errors import UsageError as UsageError
     from tacit.federation import Federation as Federation
+    from tacit.fleet.buffered import FedAsync as FedAsync
+    from tacit.fleet.buffered import FedBuff as FedBuff
+    from tacit.fleet.by_tier import ByTier as ByTier
+    from tacit.fleet.closing import Deadline as Deadline
+    from tacit.fleet.closing import FirstArrivals as FirstArrivals
+    from tacit.fleet.closing import PartialWork as PartialWork
+    from tacit.fleet.closing import WaitForAll as WaitForAll
     from tacit.learning.rate import Cosine as Cosine
     from tacit.learning.rate import Exponential as Exponential
     from tacit.learning.rate import StepDecay as StepDecay
@@ -129,3 +161,10 @@ if TYPE_CHECKING:
     from tacit.selection.cohort import Poisson as Poisson
     from tacit.selection.cohort import Separated as Separated
     from tacit.selection.cohort import Uniform as Uniform
+    from tacit.selection.eligible import Eligible as Eligible
+    from tacit.selection.oort import Oort as Oort
+    from tacit.selection.overselected import OverSelected as OverSelected
+    from tacit.selection.power_of_choice import PowerOfChoice as PowerOfChoice
+    from tacit.selection.quota import Quota as Quota
+    from tacit.selection.spaced import Spaced as Spaced
+    from tacit.selection.tiers import Tiers as Tiers

@@ -19,6 +19,8 @@ Bool: TypeAlias = NDArray[np.bool_]
 
 STEP = 600.0
 """Seconds between two looks at who is there, while too few are."""
+TIMEOUT = 7200.0
+"""Seconds for which as many are waited for as there should be."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,28 @@ class Attendance:
     Attributes:
         clock: of the fleet.
         selection: that draws from those who are there.
-        enough: how many must be there for a round to begin.
+        enough: how many should be there for a round to begin.
+        least: with how many it begins all the same, once time has passed.
         patience: seconds for which clients that are not there are waited for, once they are asked.
     """
 
     clock: Clock
     selection: Selection
     enough: int
+    least: int
     patience: float
 
-    def table(self, table: ClientTable, now: float, round: int) -> ClientTable:
+    def table(self, table: ClientTable, now: float, round: int, due: Bool | None = None) -> ClientTable:
         """The table with those in its pool who can be asked, at the time when enough of them can, from `now` on.
 
-        Where that never happens within a period, it is the time when most can. Where clients are waited for, it is now,
-        and all can be asked who will be there in time.
+        After `TIMEOUT` the least will do; where not even that many can within a period, it is the time when most can.
+        Where clients are waited for, it is now, and all can be asked who will be there in time.
+
+        Args:
+            table: of the clients.
+            now: seconds.
+            round: from 0.
+            due: (N,) who alone can be drawn, where clients take turns in an order; None for everybody.
 
         Raises:
             RoundFailed: nobody is ever there.
@@ -50,7 +60,7 @@ class Attendance:
         if self.patience:
             return replace(table, pool=when.next_on(None, now) <= now + self.patience, now=now)
         found = replace(table, pool=when.available(None, now), now=now)
-        if self._eligible(found, round) >= self.enough:
+        if self._eligible(found, round, due) >= self.enough:
             return found
         awake, most = self.clock.wake(now), -1
         if not isfinite(awake):
@@ -58,12 +68,13 @@ class Attendance:
         for step in range(int(when.period / STEP) + 1):
             at = awake + step * STEP
             table = replace(table, pool=when.available(None, at), now=at)
-            many = self._eligible(table, round)
+            many = self._eligible(table, round, due)
             found, most = (table, many) if many > most else (found, most)
-            if many >= self.enough:
-                break
+            if many >= (self.enough if at < now + TIMEOUT else self.least):
+                return table
         return found
 
-    def _eligible(self, table: ClientTable, round: int) -> int:
+    def _eligible(self, table: ClientTable, round: int, due: Bool | None) -> int:
         """How many of those who are there the selection could draw."""
-        return int(narrowed(self.selection, table, round).pool.sum())
+        pool = narrowed(self.selection, table, round).pool
+        return int(pool.sum() if due is None else (pool & due).sum())

@@ -49,6 +49,9 @@ def _of_widths(federation: Federation, how: ByTier) -> Iterator[str]:
     algorithm, method = federation.algorithm, type(federation.algorithm).__name__
     if algorithm.memory(1) or algorithm.parts(1).names != ("update",):
         yield f"{method} sends or remembers more than an update, which narrower models lack: take FedAvg or FedProx"
+    summed: Any = federation.aggregation
+    if summed is not None and getattr(summed, "range", None) is not None and summed.range < 1:
+        yield f"range is {summed.range:g}, and a report says with a 1 which model was trained: state a range from 1"
     if max(how.width) < 1:
         yield f"width is {how.width!r}: one tier must train the whole model, width 1.0, or parts of it stay as they are"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tacit import keys
 from tacit.call import Call
-from tacit.errors import RoundFailed
+from tacit.errors import RoundFailed, StorageError
 from tacit.fleet import Arrivals, Event, FedBuff, Outcome, joined
 from tacit.schedule import Float, Int, Schedule
 from tacit.selection.claim import claimed
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 1000
 """A buffer that is not full after so many ends for each of its reports fails the run."""
+PAUSE = 60.0
+"""Seconds after which clients are asked again, where nobody is on the way and nobody was drawn."""
 TOGETHER = 20
 """Clients are started when one in so many places is free: each start looks at all of the fleet."""
 
@@ -64,7 +66,7 @@ class Flow(Schedule):
         start, inside, parts = self.arrivals.now, list[Event](), list[Outcome]()
         while len(inside) < self.how.buffer:
             self._refill(round, seed, [event.client for event in inside])
-            event, outcome = self._next(round, [event.client for event in inside])
+            event, outcome = self._next(round, seed, [event.client for event in inside])
             fresh = round - event.version <= self.how.most_stale
             parts.append(outcome if fresh else outcome.in_vain())
             if event.counts and fresh:
@@ -101,19 +103,24 @@ class Flow(Schedule):
             self.table.observe(round, who, [])
             self.arrivals.start(self._asked(who), round)
 
-    def _next(self, round: int, inside: list[int]) -> tuple[Event, Outcome]:
-        """The next end; where nobody is on the way, time passes until somebody can be."""
-        while not len(self.arrivals):
+    def _next(self, round: int, seed: int, inside: list[int]) -> tuple[Event, Outcome]:
+        """The next end; where nobody is on the way, time passes until somebody is asked."""
+        for _ in range(PATIENCE):
+            if len(self.arrivals):
+                return self.arrivals.pop()
             when = self.devices.availability.next_on(None, self.arrivals.now)
             when[inside] = np.inf
             if not np.isfinite(when).any():
                 raise RoundFailed(f"round {round + 1}: no device that is not in the buffer already is ever there")
-            later = float(when[np.isfinite(when)].min())
-            if later <= self.arrivals.now:
-                raise RoundFailed(f"round {round + 1}: {self._selection!r} asks nobody of those who are there")
-            self.arrivals.advance(later)
-            self._refill(round, self.seed, inside)
-        return self.arrivals.pop()
+            pause = self.arrivals.now + PAUSE
+            self.arrivals.advance(max(float(when[np.isfinite(when)].min()), pause))
+            self._refill(round, seed, inside)
+        raise RoundFailed(f"round {round + 1}: {self._selection!r} asks nobody, in {PATIENCE} tries")
+
+    def _passed_over(self, call: Call, outcome: Outcome, reason: str, round: int) -> float:
+        """Books a buffer that is given up; others are on their way already."""
+        self._tally.add(outcome, abandoned=reason)
+        return 0.0
 
     def _note(self, call: Call, round: int, counted: Int, losses: Float | None) -> None:
         self.table.observe(round, [], counted, losses)
@@ -140,6 +147,9 @@ class Flow(Schedule):
 
     def _restored(self, tensors: Mapping[str, Tensor]) -> None:
         parts = {n.removeprefix("flow."): t.numpy() for n, t in tensors.items() if n.startswith("flow.")}
+        lacking = set(self.arrivals.state()) - set(parts)
+        if lacking or len(parts["starts"]) != len(self.devices):
+            raise StorageError("the checkpoint does not hold who was on the way: go on from an earlier one")
         scalars = {name: parts[name][0] for name in ("now", "next")}
         self.arrivals = Arrivals.resumed(self.devices, self.seed, self.how.concurrency, parts | scalars)
         models = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}

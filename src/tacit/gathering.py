@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tacit.aggregation.fixed_point import centred
 from tacit.call import Call
-from tacit.errors import InsufficientSurvivors, RoundFailed, StorageError, TacitWarning
+from tacit.errors import InsufficientSurvivors, RoundFailed, SamplerMismatch, StorageError, TacitWarning
 from tacit.fleet import FedAsync
 from tacit.flow import Flow
 from tacit.grouping import Grouping, grouping_of, merged
@@ -25,7 +25,7 @@ from tacit.privacy.guard import Guard
 from tacit.privacy.plan import require_cohort
 from tacit.privacy.record_guard import RecordGuard
 from tacit.schedule import Schedule
-from tacit.securing import Session, Sums
+from tacit.securing import Session, Sums, most_together
 from tacit.selection.cohort import Sampling
 from tacit.server import Public
 from tacit.venue.block import Block, cut
@@ -180,7 +180,8 @@ class Gathering:
         if found is not None:
             self._remember(found, round)
             total = Total(found["total"], found["counted"].numpy(), [])
-            return Gathered(total, len(found["cohort"]), found=found["cohort"].numpy())
+            call = self._opened(down, round, self.federation.seed, watch).call  # as it was: its coins are no secret
+            return Gathered(total, len(found["cohort"]), call)
         opened = self._opened(down, round, self.federation.seed, watch)
         call = opened.call
         total = self._sum(opened, down, round, watch)
@@ -220,18 +221,27 @@ class Gathering:
                 groups = [clients] if self.grouping is None else self.grouping.split(clients, round)
                 groups.sort(key=lambda group: -int(self.load[group].sum()))
                 opened = _Opened(call, groups, self._sessions(round, groups, down))
-            except RoundFailed as error:
-                few = "too few for a secure sum" if isinstance(error, InsufficientSurvivors) else "too few reports"
+            except RoundFailed as found:
+                error = found if self.guard is None or call.outcome is None else self._hidden(round)
+                few = "too few for a secure sum" if isinstance(found, InsufficientSurvivors) else "too few reports"
                 self.schedule.give_up(call, few, round, error)
                 continue
             watch.lap("select")
             return opened
 
+    def _hidden(self, round: int) -> RoundFailed:
+        """What may be said of a private round for which too few would report: not how many were drawn."""
+        return RoundFailed(
+            f"round {round + 1}: too few of the clients whose coins came up would report, for a secure sum; how many "
+            "is hidden. Draw larger cohorts, state a smaller minimum, or wait for devices that are not there, "
+            "closing=PartialWork(patience=86400)"
+        )
+
     def _require_reporting(self, call: Call, round: int) -> None:
-        """On a fleet, too few reports are foreseen. In a private run one will do: others count as zeros."""
-        if call.outcome is None:
+        """On a fleet, too few reports are foreseen. In a private run none will do: whoever is missing is a zero."""
+        if call.outcome is None or self.guard is not None:
             return
-        needed = 1 if self.guard is not None else max(1, ceil(self.federation.minimum * call.wanted))
+        needed = max(1, ceil(self.federation.minimum * call.wanted))
         if len(call.reporting) < needed:
             why = ", ".join(f"{many} {reason}" for reason, many in call.outcome.failures.items() if many)
             raise RoundFailed(
@@ -307,6 +317,12 @@ class Gathering:
             return None
         share = None if self.guard is None else self.guard.noising.share_of(round, self.securing.length)
         found: list[Session | None] = [None] * len(groups)
+        most = most_together(self.federation)
+        if any(len(clients) > most for clients in groups):
+            raise SamplerMismatch(
+                f"round {round + 1}: {max(map(len, groups))} clients are to be in one sum, for which its words are too "
+                f"narrow: {self.federation.selection!r} declares {most} at most. Let it declare what it draws"
+            )
         for k, clients in enumerate(groups):
             try:
                 found[k] = self.securing.session(round, clients, down, k, share)

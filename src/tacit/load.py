@@ -15,7 +15,16 @@ from tacit.learning.solver import steps_for
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm
     from tacit.federation import Federation
+    from tacit.selection.cohort import Sampling
 
+SPARE = 1.25
+"""Times as many devices as a secure sum needs must be there, for some will be lost."""
+PUBLIC = 100
+"""Examples that every client of a private run is timed by, where `most_examples` is not stated."""
+RARE = 1e-4
+"""A private round by coins fails with too few reports in no larger share of the rounds, if devices come as expected."""
+LOST = 0.15
+"""Share of the clients asked that is expected to come to nothing there."""
 Int: TypeAlias = NDArray[np.int64]
 Float: TypeAlias = NDArray[np.float64]
 
@@ -31,7 +40,7 @@ def loads(federation: Federation, fleet: Fleet, down: int, up: int) -> tuple[Loa
         fleet: its devices.
         down, up: bytes that a client receives and sends for the whole model.
     """
-    how, sizes = federation.by_tier, federation.population.sizes
+    how, sizes = federation.by_tier, sizes_of(federation)
     if how is None:
         reads, step, _ = _solver_of(federation.algorithm, sizes)
         return Load(np.arange(len(sizes)), reads, down, up, step), None
@@ -55,6 +64,16 @@ def loads(federation: Federation, fleet: Fleet, down: int, up: int) -> tuple[Loa
     return Load(np.arange(len(sizes)), work, less_down, less_up, step), most if how.steps else None
 
 
+def sizes_of(federation: Federation) -> Int:
+    """(N,) how many examples each client is taken to have by whoever times it.
+
+    In a private run one public number for all: times would else follow from everybody's data, and with them who is in
+    a sum, by more than a clip norm.
+    """
+    sizes, level = federation.population.sizes, federation.privacy
+    return sizes if level is None else np.full(len(sizes), level.most_examples or PUBLIC, np.int64)
+
+
 def _solver_of(algorithm: Algorithm, sizes: Int) -> tuple[Float, Float, Int]:
     """(N,) examples that clients of these sizes read in a round, examples in a step, and steps."""
     solver = algorithm.solver
@@ -64,15 +83,31 @@ def _solver_of(algorithm: Algorithm, sizes: Int) -> tuple[Float, Float, Int]:
     return steps * step, step, steps
 
 
-def enough(federation: Federation) -> int:
-    """How many devices must be there for a round to begin: a cohort's worth, or as many as a secure sum needs.
+def enough(federation: Federation) -> tuple[int, int]:
+    """How many devices should be there for a round to begin, and with how many it can: a cohort's worth, and its least.
 
-    With independent coins, so many that a cohort has on average half as many again as a round needs at least.
+    With independent coins, so many that too few of them come up and report rarely only.
     """
     how, private = federation.aggregation, federation.privacy is not None
     sampling = federation.selection.sampling(len(federation.population))
-    least = 1 if how is None else how.fewest(federation.sampling)
-    if sampling.rate is None:
-        return least if sampling.kind == "everyone" else max(least, int(sampling.size))
-    needed = max(least, 1.0 if private else federation.minimum * sampling.size)
-    return min(ceil(1.5 * needed / sampling.rate), sampling.of)
+    fewest = 1 if how is None else how.fewest(federation.sampling)
+    if sampling.rate is not None:
+        share = 0.0 if private else federation.minimum * sampling.size
+        needed = _for_coins(max(fewest if how is not None or not private else 0, ceil(share)), sampling)
+        return needed, needed
+    share = 1.0 if private or sampling.kind == "everyone" else federation.minimum * sampling.size
+    least = max(ceil(fewest * SPARE) if how is not None else 1, ceil(share), 1)
+    return least if sampling.kind == "everyone" else max(least, int(sampling.size)), least
+
+
+def _for_coins(needed: int, sampling: Sampling) -> int:
+    """Of how many devices independent coins give at least `needed` reports, but for rare rounds; at most all."""
+    from scipy.stats import binom
+
+    assert sampling.rate is not None
+    few, many = 1, sampling.of
+    while few < many:
+        middle = (few + many) // 2
+        fails = binom.cdf(needed - 1, middle, sampling.rate * (1 - LOST)) > RARE
+        few, many = (middle + 1, many) if fails else (few, middle)
+    return many

@@ -290,6 +290,7 @@ class Loop:
             "seed": federation.seed,
             "algorithm": repr(federation.algorithm),
             "selection": repr(federation.selection),
+            "selection_uses": list(getattr(federation.selection, "uses", ())),
             "stages": repr(federation.chain.stages),
             "aggregation": None if self.securing is None else self.securing.facts(most_together(federation)),
             "robust": None if federation.robust is None else repr(federation.robust),

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tacit.fleet import FedAsync, FedBuff
+from tacit.selection.cohort import Separated
+from tacit.selection.power_of_choice import to_evaluate
+from tacit.selection.table import ClientTable
 
 if TYPE_CHECKING:
     from tacit.federation import Federation
@@ -24,6 +27,13 @@ def clashes(federation: Federation, clients: int) -> Iterator[str]:
     method, name = type(algorithm).__name__, type(how).__name__
     if how.buffer > clients:
         yield f"{how!r} takes {how.buffer} different clients to a buffer, and the population has {clients}"
+    if isinstance(federation.selection, Separated):
+        yield f"{federation.selection!r} gives turns by rounds, and {name} starts clients at any time: take Spaced"
+    if len(to_evaluate(federation.selection, ClientTable.of(clients), 0, 0)):
+        yield (
+            f"{federation.selection!r} asks candidates how well the model of a round fits, and clients of {name} start "
+            "at any time: take stale=True"
+        )
     if algorithm.memory(federation.task.d):
         yield (
             f"{method} keeps on the server what its clients remember, as of one round, and in a buffer of {name} every "

@@ -112,7 +112,7 @@ def _clear_losses(federation: Federation) -> Iterator[PrivacyError]:
     if CLIENT_LOSSES in getattr(federation.selection, "uses", ()):
         yield PrivacyError(
             f"{federation.selection!r} asks each client for its loss, a number that follows from its examples and has "
-            "no noise: take tacit.Poisson or tacit.Uniform, or tacit.Tiers, which sees sums only"
+            "no noise: take tacit.Poisson or tacit.Uniform"
         )
 
 
@@ -160,8 +160,10 @@ def _sampling(federation: Federation, clients: int) -> Sampling:
 
 def _believed(selection: Any, clients: int) -> Iterator[PrivacyError]:
     """Chance can be believed of tacit's own selections only: from the cohorts alone it cannot be told."""
-    kind = selection.sampling(clients).kind
-    if kind in ("poisson", "uniform") and not type(selection).__module__.startswith("tacit."):
+    kind, innermost = selection.sampling(clients).kind, selection
+    while type(innermost).__module__.startswith("tacit.") and hasattr(innermost, "inner"):
+        innermost = innermost.inner
+    if kind in ("poisson", "uniform") and not type(innermost).__module__.startswith("tacit."):
         yield SamplerMismatch(
             f"{selection!r} says that it draws cohorts by chance ({kind}), and privacy would rest on it: take "
             "tacit.Poisson or tacit.Uniform, or declare Sampling('arbitrary', ...), which claims no chance"

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from math import exp, isfinite
+from math import exp, inf, isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -38,9 +39,9 @@ from tacit.fleet import (
     WaitForAll,
     expected,
 )
-from tacit.load import enough, loads
-from tacit.selection.claim import claimed
-from tacit.selection.cohort import drawn
+from tacit.load import enough, loads, sizes_of
+from tacit.selection.claim import CHANCE, claimed
+from tacit.selection.cohort import Separated, drawn
 from tacit.selection.overselected import wanted
 from tacit.selection.power_of_choice import to_evaluate
 from tacit.selection.table import CLIENT_LOSSES, TIER_LOSSES, ClientTable
@@ -85,21 +86,22 @@ class Schedule:
         self.remembers = bool(uses) or self.fleet is not None
         """Whether the table goes into checkpoints."""
         self.now, self._calls, self._tries = 0.0, 0, 0
-        self.table = ClientTable.of(len(reads), examples=federation.population.sizes)
+        self.table = ClientTable.of(len(reads), examples=sizes_of(federation))
         if self.fleet is None:
             return
         self._load, self._most = loads(federation, self.fleet, down, up)
         self._clock, self._tally = Clock(self.fleet, federation.seed), Tally(self.fleet)
         seconds = expected(self.fleet, self._load)
         self._rule = self.closing = federation.closing or PartialWork()
-        patience = getattr(self.closing, "patience", 0.0)
-        self.attendance = Attendance(self._clock, self._selection, enough(federation), patience)
         if isinstance(self.closing, Deadline) and self.closing.share is not None:
-            limit = float(np.quantile(seconds, self.closing.share))
-            self._rule = self.closing.within(limit + self.closing.patience)
+            found = float(np.quantile(seconds, self.closing.share))
+            self._rule = self.closing.within(found + self.closing.patience)
+        limit = inf if self._rule.seconds is None else self._rule.seconds
+        patience = min(getattr(self.closing, "patience", 0.0), limit)
+        self.attendance = Attendance(self._clock, self._selection, *enough(federation), patience)
         self.table = ClientTable.of(
             len(reads),
-            examples=federation.population.sizes,
+            examples=sizes_of(federation),
             seconds=seconds,
             memory=self.fleet.memory,
             flags=self.fleet.flags,
@@ -122,13 +124,13 @@ class Schedule:
         if self.fleet is None:
             cohort = drawn(self._selection, self._asked_for_losses(self.table, seed, round, losses), seed, round)
             return Call(cohort, np.empty(0, np.int64), len(cohort.clients))
-        table = self.attendance.table(self.table, self.now, round)
+        table = self.attendance.table(self.table, self.now, round, self._due(round, seed))
         self.now = table.now
         cohort = drawn(self._selection, self._asked_for_losses(table, seed, round, losses), seed, round)
         cohort = replace(cohort, sampling=claimed(cohort.sampling, self.fleet, self.closing))
         rule = self._definite(len(cohort.clients))
         load = self._asked(cohort.clients)
-        outcome = self._clock.round(self._calls, load, rule, self.now, patience=rule.patience)
+        outcome = self._clock.round(self._calls, load, rule, self.now, patience=self.attendance.patience)
         if self.lasting:
             assert rule.seconds is not None
             outcome = replace(outcome, end=self.now + rule.seconds)
@@ -171,10 +173,23 @@ class Schedule:
         return self._selection.draw(len(self.table), seed, round).clients
 
     @property
+    def _chance(self) -> bool:
+        """Whether amplification of privacy by sampling is claimed."""
+        kind = claimed(self._selection.sampling(len(self.table)), self.fleet, self.closing).kind
+        return kind in CHANCE
+
+    @property
     def _turns(self) -> bool:
-        """Whether the selection lets clients take turns, which a second try of a round must not shift."""
-        sampling = self._selection.sampling(len(self.table)) if hasattr(self._selection, "sampling") else None
-        return sampling is not None and sampling.gap is not None
+        """Whether clients take turns in an order, which a second try of a round must not shift."""
+        return isinstance(self._selection, Separated)
+
+    def _due(self, round: int, seed: int) -> Bool | None:
+        """(N,) whose turn it is, where clients take turns in an order."""
+        if not self._turns:
+            return None
+        due = np.zeros(len(self.table), np.bool_)
+        due[self._selection.draw(len(self.table), seed, round).clients] = True
+        return due
 
     def give_up(self, call: Call, reason: str, round: int, error: RoundFailed) -> None:
         """Books a round that is given up before anything of it was trained.
@@ -186,19 +201,22 @@ class Schedule:
             error: what to raise where no further try is made.
 
         Raises:
-            RoundFailed: `error`, without a fleet or after the last try.
+            RoundFailed: `error`, without a fleet or after the last try; at once where privacy rests on the chance by
+                which the cohort was drawn: cohorts drawn anew until one is large enough are no such draw.
         """
         self._tries += 1
-        if call.outcome is None or self._tries >= TRIES:
+        if call.outcome is None or self._tries >= TRIES or (self._private and self._chance):
             raise error
         pause = self._passed_over(call, call.outcome, reason, round)
-        text = f"{error}. Given up, and tried again {pause / 60:g} minutes of virtual time later"
+        when = f"{pause / 60:g} minutes of virtual time later" if pause else "with the next reports"
+        said = f"round {round + 1}: {reason}" if self._private else str(error)
+        text = f"{said}. Given up, and tried again {when}"
         warnings.warn(text, TacitWarning, stacklevel=2)
 
     def _passed_over(self, call: Call, outcome: Outcome, reason: str, round: int) -> float:
         """Books a round that is given up. Returns the seconds until it is tried again."""
         self._tally.add(outcome, abandoned=reason)
-        self.table.observe(round, call.cohort.clients, [])
+        self.table.observe(round, call.cohort.clients, [], turn=False)
         pause: float = PAUSE * 2 ** (self._tries - 1)
         self.now = outcome.end + pause
         return pause
@@ -247,7 +265,7 @@ class Schedule:
 
     def skip(self, round: int, clients: Int) -> dict[str, Any]:
         """Passes a round whose sum was found stored, with the clients (K,) in it: what it cost is no longer known."""
-        self.table.observe(round, clients, [])
+        self.table.observe(round, clients, clients)
         if self.fleet is None:
             return {}
         self._calls += 1
@@ -288,14 +306,19 @@ class Schedule:
         needed = 1 if how is None else how.fewest(federation.sampling)
         seed = keys.digest(self._clock.seed, "rehearsal")
         for round in range(rounds):
-            call = other.call(round, seed, lambda who: np.zeros(len(who)))
-            while call.outcome is not None and len(call.reporting) < needed and other._tries < TRIES:
-                other._tries += 1
-                other._passed_over(call, call.outcome, "too few reports", round)
-                call = other.call(round, seed, lambda who: np.zeros(len(who)))
-            other.done(call, round, call.reporting, None, None)
+            with suppress(RoundFailed):
+                other._rehearse(round, seed, needed)
         other.ended()
         return other._tally
+
+    def _rehearse(self, round: int, seed: int, needed: int) -> None:
+        """One round of a rehearsal."""
+        call = self.call(round, seed, lambda who: np.zeros(len(who)))
+        while call.outcome is not None and len(call.reporting) < needed and self._tries < TRIES:
+            self._tries += 1
+            self._passed_over(call, call.outcome, "too few reports", round)
+            call = self.call(round, seed, lambda who: np.zeros(len(who)))
+        self.done(call, round, call.reporting, None, None)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside `tensors`, as JSON values."""

@@ -87,9 +87,14 @@ class Server:
             weight, counted = torch.tensor(self.public.weight, dtype=torch.float64), self.public.counted
             known = self.algorithm.public(lr_at(self.algorithm.solver, round))
         mean = known | {name: value / weight for name, value in parts.items()}
+        covered = None
         if self.submodels is not None:
-            mean["update"] = self.submodels.mean(mean["update"], mean.pop("widths"))
+            covered = self.submodels.coverage(mean.pop("widths"))
+            mean["update"] = self.submodels.mean(mean["update"], covered)
+        before = self.state["x"]
         self.state = self.algorithm.apply(self.state, mean, counted, self.clients)
+        if covered is not None:  # a server's momentum would move on what nobody has
+            self.state["x"] = torch.where(covered > 0, self.state["x"], before)
         if "buffers" in mean:
             self.buffers = mean["buffers"].to(self.buffers.dtype)
         self.memory.commit(total.counted)

@@ -236,8 +236,8 @@ def test_schedules_become_rates_of_the_solver() -> None:
 @pytest.mark.parametrize("section", ["algorithm", "solver", "selection", "privacy", "record_privacy"])
 def test_every_class_can_be_built_from_a_plan_with_exactly_its_own_fields(section: str) -> None:
     for name in PARTS[section]:
-        one = {"Uniform": "cohort", "Separated": "cohort", "Poisson": "expected"}
-        extra = [f"selection.{one[name]}=5"] if name in one else []
+        others = {"Everyone": (), "Poisson": ("expected",), "PowerOfChoice": ("cohort", "candidates")}
+        extra = [f"selection.{field}=5" for field in others.get(name, ("cohort",)) if section == "selection"]
         extra += [f"{section}.epsilon=4", f"{section}.clip=1"] if "privacy" in section else []
         plan = planned(f"{section}.name={name}", *extra)
         part = getattr(plan, section)

@@ -44,7 +44,8 @@ def _reference(rule: Oort, table: ClientTable, round: int) -> list[float]:
     given_ = [int(n) for n in table.examples if n > 0]
     examples = [int(n) or (sum(given_) / len(given_) if given_ else 1.0) for n in table.examples]
     seen = [i for i in pool if isfinite(table.loss[i])]
-    unseen = [i for i in pool if i not in seen]
+    unseen = [i for i in pool if i not in seen and not table.asked[i]]
+    failed = [i for i in pool if i not in seen and table.asked[i]]
     utility = {}
     if seen:
         top = lower([examples[i] * abs(table.loss[i]) for i in seen], rule.clip)
@@ -58,7 +59,7 @@ def _reference(rule: Oort, table: ClientTable, round: int) -> list[float]:
     room, left = 1 - base, (1 - rule.floor) * size
     explore = min(max(rule.exploration * rule.decay**round, rule.least_exploration) * left, room * len(unseen))
     exploit = min(left - explore, room * len(seen))
-    explore = left - exploit
+    explore = min(left - exploit, room * len(unseen))
     ranked = sorted(utility.values(), reverse=True)
     last = ranked[min(ceil(exploit / room), len(ranked)) - 1] if exploit > 0 else 0.0
     keep = [i for i in seen if utility[i] >= rule.cut_off * last or len(seen) <= ceil(exploit / room)]
@@ -66,7 +67,9 @@ def _reference(rule: Oort, table: ClientTable, round: int) -> list[float]:
     middle = float(np.median(speeds)) if speeds else 1.0
     speed = [1 / (table.seconds[i] if isfinite(table.seconds[i]) else middle) for i in unseen]
     chances = dict.fromkeys(pool, base)
-    for who, sizes, count in ((keep, [utility[i] for i in keep], exploit), (unseen, speed, explore)):
+    rest = max(left - exploit - explore, 0.0)
+    parts = ((keep, [utility[i] for i in keep], exploit), (unseen, speed, explore), (failed, [1.0] * len(failed), rest))
+    for who, sizes, count in parts:
         for i, chance in zip(who, slowly(sizes, count, room) if who else [], strict=True):
             chances[i] += chance
     return [chances[i] for i in pool]
@@ -96,6 +99,14 @@ def test_exploration_begins_high_and_ends_at_its_floor():
     assert explored == pytest.approx([1 + 8 * 0.9 * 0.98, 1 + 8 * 0.9 * 0.98**30, 1 + 8 * 0.2])
 
 
+def test_who_was_asked_and_gave_no_loss_is_left_to_the_floor_while_there_are_others():
+    table = ClientTable.of(40)
+    table.observe(0, np.arange(30), np.arange(20), np.ones(20))
+    chances = Oort(10).inclusion(table, 1)
+    assert chances[20:30] == pytest.approx(np.full(10, 0.2 * 10 / 40))
+    assert chances[:20].min() > chances[20] and chances[30:].min() > chances[20]
+
+
 def test_a_client_that_lies_about_its_loss_gains_no_more_than_the_clip():
     table = random_table(5, 40, rounds=60, there=1.0)
     honest = table.loss.copy()
@@ -112,7 +123,7 @@ def test_a_loss_that_is_not_finite_is_no_loss():
     table.loss[0] = np.inf
     chances = Oort(2, exploration=1.0, decay=1.0).inclusion(table, 5)
     assert chances.sum() == pytest.approx(2)
-    assert chances[0] == max(chances)
+    assert chances[0] == pytest.approx(0.2 * 2 / 4), "it was asked, and has the floor alone"
 
 
 def test_what_it_uses_is_said():

@@ -42,6 +42,10 @@ def test_probabilities_add_up_and_keep_to_the_limit(sizes, most, share):
     assert (chances >= 0).all() and (chances <= most * (1 + 1e-12)).all()
 
 
+def test_a_size_too_small_to_divide_by_is_none():
+    assert probabilities(np.array([1e6, 1e6, 2.3e-308]), 2.5).tolist() == [1.0, 1.0, 0.5]
+
+
 def test_those_without_a_size_share_what_the_others_cannot_take():
     assert probabilities(np.array([5.0, 0.0, 0.0]), 2.0).tolist() == [1.0, 0.5, 0.5]
     assert probabilities(np.zeros(4), 2.0).tolist() == [0.5] * 4

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tacit.record.folder import RunFolder
     from tacit.record.result import Result
 
+HOUR = 3600.0
 PLAIN_WIDTH = 160  # columns where nobody looks at a terminal
 
 
@@ -133,6 +134,28 @@ def _of_clients(told: Mapping[str, Any] | None) -> str:
     )
 
 
+def _on_fleet(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """How long the run took on its devices, and who of them took part; what is hidden is left out."""
+    if told is None:
+        return []
+    from tacit.record.wording import in_words, span
+
+    said = [f"{told['devices']:,} devices", f"rounds closed by {in_words('closing', told['closing'])}"]
+    said = [span(told["virtual_hours"])] * (told.get("virtual_hours") is not None) + said
+    if told.get("limit_seconds") is not None:
+        said.append(f"limit {span(told['limit_seconds'] / HOUR)}")
+    said += ["figures of a rehearsal: who took part is hidden"] * bool(told.get("rehearsed"))
+    abandoned = sum((told.get("rounds_abandoned") or {}).values())
+    said += [f"{abandoned} rounds given up"] * bool(abandoned)
+    lines = [("virtual time", "; ".join(said))]
+    if told.get("device_hours") is not None and told.get("participation_by_tier"):
+        slowest, share = told["participation_by_tier"][-1], told["devices_by_tier"][-1]
+        part = f"the slowest {share:.0%} of devices made {slowest:.0%} of the reports"
+        spent = f"busy for {span(told['device_hours'])}, {told['wasted_fraction']:.0%} of it wasted"
+        lines.append(("devices", f"{spent}; {part} (Gini {told['participation_gini']:.2f})"))
+    return lines
+
+
 def result_facts(result: Result, where: str) -> None:
     """Time, traffic and place of a run."""
     each = result.seconds / max(result.rounds, 1)
@@ -150,6 +173,7 @@ def result_facts(result: Result, where: str) -> None:
             ("the run", f"each client received {size(whole_down)} and sent {size(whole_up)} on average"),
             ("reports", _summed(result)),
             ("privacy", _privacy(result)),
+            *_on_fleet(result.fleet),
             *([("set aside", f"{result.set_aside:,} reports; history.csv says why")] if result.set_aside else []),
             ("plan", result.plan_hash),
             ("folder", where),

@@ -91,6 +91,10 @@ def federated(plan: Plan, prepared: Prepared) -> Federation:
         record_privacy=build.record_privacy(plan),
         aggregation=build.aggregation(plan),
         robust=build.robust(plan),
+        stages=build.stages(plan),
+        by_tier=build.by_tier(plan),
+        fleet=build.fleet(plan, prepared.population.ids),
+        closing=build.closing(plan),
         engine=plan.run.engine,
         device=plan.run.device,
     )
@@ -213,6 +217,7 @@ def _result(
         privacy=facts.get("privacy"),
         record_privacy=facts.get("record_privacy"),
         secure_aggregation=facts.get("aggregation"),
+        fleet=facts.get("fleet"),
         metrics=dict(standing.test[PRIVATE if plan.private else PLAIN] or {}),
         validation={name.removeprefix("test_"): float(value) for name, value in watched.items()},
         comparison=_table(standing.test),

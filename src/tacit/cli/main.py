@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tacit import __version__
-from tacit.cli import data, doctor, export, plan, privacy, recommend, resume, run, runs, scenarios, secure, show
+from tacit.cli import data, doctor, export, fleet, plan, privacy, recommend, resume, run, runs, scenarios, secure, show
 from tacit.cli.output import told_output
 from tacit.errors import TacitError
 
@@ -67,6 +67,7 @@ app.command("scenarios", epilog=scenarios.EXAMPLES)(scenarios.scenarios)
 app.add_typer(plan.app, name="plan")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(secure.app, name="secure")
+app.add_typer(fleet.app, name="fleet")
 app.command("data", epilog=data.EXAMPLES)(data.data)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 

@@ -38,11 +38,12 @@ def check(file: File) -> None:
     """Say everything that is wrong with a plan: each problem with its line, and what to do about it."""
     from tacit.cli import console
     from tacit.plan import settled
+    from tacit.plan.build import settle
     from tacit.scenarios.scenario import scenario
 
     given = given_in_file(file)
     plan = settled([given], scenario, name=file, here=_here)
-    plan = scenario(plan.scenario).settle(plan)
+    plan = settle(scenario(plan.scenario).settle(plan))
     print(f"{file} can be carried out: {plan.scenario}, {plan.rounds} rounds, hash {plan.hash}")
     stated = given.values.get("hash")
     if stated not in (None, plan.hash):
@@ -68,13 +69,14 @@ def show(target: Target, settings: Settings = None) -> None:
     from tacit.cli.run import given, planned
     from tacit.errors import DataError
     from tacit.plan import written
+    from tacit.plan.build import settle
     from tacit.record.folder import PLAN
     from tacit.scenarios.scenario import scenario
 
     inside = Path(target) / PLAN
     plan = planned(str(inside) if inside.is_file() else target, given([], settings or []))
     with suppress(DataError):  # a plan can be shown where its data are not
-        plan = scenario(plan.scenario).settle(plan)
+        plan = settle(scenario(plan.scenario).settle(plan))
     print(written(plan), end="")
 
 

@@ -21,6 +21,8 @@ Examples:
   tacit run plan.toml --set solver.lr=0.05 --set run.workers=1
   tacit run app-recommendation --epsilon 4
   tacit run app-recommendation --set record_privacy.epsilon=4 --set record_privacy.clip=0.1
+  tacit run app-recommendation --fleet phones
+  tacit run app-recommendation --fleet lognormal --set closing.name=Deadline --set closing.quantile=0.9
   tacit run app-recommendation --json > result.json
 
 How training is done by default depends on the data (apps, or films as in
@@ -40,6 +42,9 @@ Clients = Annotated[int | None, typer.Option(help="Clients drawn for each round;
 Epsilon = Annotated[float | None, typer.Option(help="Train with user-level differential privacy that costs this.")]
 Clip = Annotated[float | None, typer.Option(help="With --epsilon: the largest norm of what a client sends.")]
 Algorithm = Annotated[str | None, typer.Option(help="FedAvg, FedProx, Scaffold, FedAdam, ...")]
+Fleet = Annotated[
+    str | None, typer.Option(metavar="KIND|FILE", help="Devices: phones, lognormal, silos, or a file of profiles.")
+]
 Seed = Annotated[int | None, typer.Option(help="Of every draw. The same seed gives the same bits.")]
 Engine = Annotated[str | None, typer.Option(help="auto, fused, traced, ghost, vmapped or eager.")]
 Device = Annotated[str | None, typer.Option(help="cpu, or an accelerator such as cuda.")]
@@ -60,6 +65,7 @@ def run(
     algorithm: Algorithm = None,
     epsilon: Epsilon = None,
     clip: Clip = None,
+    fleet: Fleet = None,
     settings: Settings = None,
     seed: Seed = None,
     workers: Workers = None,
@@ -76,6 +82,7 @@ def run(
 
     from tacit.cli import console
     from tacit.cli.execution import begin
+    from tacit.plan.build import settle
     from tacit.record.folder import claim, default_path
     from tacit.scenarios.scenario import scenario
 
@@ -90,6 +97,7 @@ def run(
         ("--epsilon", "privacy.epsilon", epsilon),
         ("--clip", "privacy.clip", clip),
         ("--algorithm", "algorithm.name", algorithm),
+        *on_fleet(fleet),
         ("--seed", "seed", seed),
         ("--workers", "run.workers", workers),
         ("--engine", "run.engine", engine),
@@ -97,7 +105,7 @@ def run(
         ("--compare/--no-compare", "run.compare", compare),
     ]
     plan = planned(target, given(options, settings or []))
-    plan = scenario(plan.scenario).settle(plan)
+    plan = settle(scenario(plan.scenario).settle(plan))
     folder = claim(out or default_path(plan.scenario, plan.hash, datetime.now()), overwrite=overwrite)
     console.ended(begin(plan, folder, quiet=quiet), folder, json)
 
@@ -108,6 +116,27 @@ def _drawn(clients: int | None, *, private: bool) -> list[tuple[str, str, Any]]:
         return []
     name, field = ("Poisson", "expected") if private else ("Uniform", "cohort")
     return [("--clients", "selection.name", name), ("--clients", f"selection.{field}", clients)]
+
+
+def on_fleet(fleet: str | None, option: str = "--fleet") -> list[tuple[str, str, Any]]:
+    """What --fleet says: a kind of devices, or the file that holds them.
+
+    Raises:
+        UsageError: there is no such kind and no such file.
+    """
+    from tacit.errors import UsageError
+    from tacit.fleet.recipe import RECIPES, Trace
+    from tacit.plan.field import nearest
+
+    if fleet is None:
+        return []
+    if fleet in RECIPES:
+        return [(option, "fleet.name", RECIPES[fleet].__name__)]
+    if not Path(fleet).expanduser().is_file():
+        hint = nearest(fleet, RECIPES)
+        raise UsageError(f"there is no fleet and no file {fleet!r}: {hint} Or give a .csv, .json or .npz of profiles")
+    path = str(Path(fleet).expanduser())
+    return [(option, "fleet.name", Trace.__name__), (option, "fleet.profiles", path)]
 
 
 def given(options: list[tuple[str, str, Any]], settings: list[str]) -> Given:

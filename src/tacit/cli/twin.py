@@ -1,15 +1,18 @@
 """The twin of a run: the same learning with privacy where the run has none, and without where it has.
 
-So every result shows what privacy costs: `federated` and `federated_private` stand side by side in the comparison.
+So every result shows what privacy costs: `federated` and `federated_private` stand side by side in the comparison. Both
+train on the same devices, where there are any: without them the twin would meet clients whom the run never could ask,
+and what the fleet costs would look like what privacy costs.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tacit.errors import TacitError
+from tacit.errors import TacitError, TacitWarning
 
 if TYPE_CHECKING:
     from tacit.plan import Plan
@@ -43,7 +46,9 @@ def _trained(plan: Plan, prepared: Prepared) -> Run:
     from tacit.scenarios.scenario import scenario
 
     twin = scenario(plan.scenario).twin(plan, len(prepared.population))
-    return federated(twin, prepared).run(twin.rounds, progress=False)
+    with warnings.catch_warnings():  # rounds that are tried again are no news of the run itself
+        warnings.filterwarnings("ignore", ".*Given up, and tried again", TacitWarning)
+        return federated(twin, prepared).run(twin.rounds, progress=False)
 
 
 def _with(plan: Plan, standing: Standing, *others: Mapping[str, Any]) -> Standing:
@@ -66,11 +71,14 @@ def _side_by_side(plan: Plan, mine: Mapping[str, Any], other: Mapping[str, Any])
 
 
 def _note(plan: Plan, run: Run) -> str:
+    same = "" if plan.fleet is None else "; the twin trained on the same devices"
     if plan.private:
-        return "all rows but that of the private model come without formal privacy: its claim does not cover them"
+        return (
+            "all rows but that of the private model come without formal privacy: its claim does not cover them" + same
+        )
     claim = run.facts["privacy"]
     charged = "" if claim["synthetic"] else "; it was charged to the ledger, as a run of its own"
     return (
         f"federated private: the same with user-level privacy and cohorts for it, epsilon {claim['epsilon']:.3g} at "
-        f"delta {claim['delta']:.2g}; no claim covers the other rows{charged}"
+        f"delta {claim['delta']:.2g}; no claim covers the other rows{charged}{same}"
     )

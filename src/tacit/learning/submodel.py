@@ -74,9 +74,8 @@ class Submodels:
             covered[model.places] += weight
         return covered
 
-    def mean(self, update: Tensor, weights: Tensor) -> Tensor:
+    def mean(self, update: Tensor, covered: Tensor) -> Tensor:
         """(d,) the mean over those who have each parameter, from that over all; zero where nobody has it."""
-        covered = self.coverage(weights)
         return torch.where(covered > 0, update / covered.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
 
 
@@ -92,6 +91,12 @@ def _differences(task: Task, model: nn.Module) -> list[str]:
         )
         if not fits:
             found.append(f"{name} has shape {mine[name]}, and the whole model's {whole[name]}: no axis may be longer")
+    packed = [n for n, m in task.model.named_modules() if isinstance(m, nn.RNNBase | nn.MultiheadAttention)]
+    if packed:
+        found.append(
+            f"{packed} hold several layers in one parameter, of which the first rows are no narrower layer: width "
+            "suits models of linear and convolutional layers"
+        )
     if task.buffer_layout.size or any(True for _ in model.named_buffers()):
         found.append(
             "the model has buffers (BatchNorm?), which are not told apart by width: use GroupNorm or LayerNorm"

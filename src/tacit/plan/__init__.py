@@ -5,7 +5,7 @@ turns its parts into tacit's objects. The same plan is meant to run in one proce
 """
 
 from tacit.plan.plan import VERSION, Part, Plan, RunOptions, Stop
-from tacit.plan.reader import Given, given_in, read, settled
+from tacit.plan.reader import Given, given_in, read, settled, settled_part
 from tacit.plan.section import Conflict, Own, Section
 from tacit.plan.settings import setting
 from tacit.plan.toml import written
@@ -24,5 +24,6 @@ __all__ = [
     "read",
     "setting",
     "settled",
+    "settled_part",
     "written",
 ]

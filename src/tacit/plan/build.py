@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tacit.plan.field import unlimited
 from tacit.plan.parts import SCHEDULES, STOPS, part_class
 
 if TYPE_CHECKING:
     from tacit.aggregation.homomorphic import SharedKeySum
     from tacit.aggregation.robust import Robust
     from tacit.aggregation.secure_sum import SecureSum
+    from tacit.aggregation.stage import Stage
     from tacit.algorithms.base import Algorithm
+    from tacit.fleet import ByTier, Closing, FedBuff, Fleet
+    from tacit.fleet.recipe import Recipe
     from tacit.learning.solver import Solver
     from tacit.plan.plan import Part, Plan
     from tacit.privacy.record_level import RecordLevel
@@ -34,7 +38,9 @@ def made(part: Part, *arguments: Any) -> Any:
     Raises:
         UsageError: the class refuses the fields.
     """
-    return part_class(part.name)(*arguments, **{name: value(entry) for name, entry in part.fields.items()})
+    kind = part_class(part.name)
+    given = {n: value(entry) for n, entry in part.fields.items() if entry is not None or n not in unlimited(kind)}
+    return kind(*arguments, **given)
 
 
 def solver(plan: Plan) -> Solver:
@@ -52,7 +58,7 @@ def algorithm(plan: Plan) -> Algorithm:
 def selection(plan: Plan) -> Selection:
     """Who takes part."""
     built: Selection = made(plan.selection)
-    return built
+    return built if plan.pool is None else made(plan.pool).around(built)
 
 
 def privacy(plan: Plan) -> UserLevel | None:
@@ -73,6 +79,45 @@ def aggregation(plan: Plan) -> SecureSum | SharedKeySum | None:
 def robust(plan: Plan) -> Robust | None:
     """What takes the place of the mean; None where it is the mean."""
     return None if plan.robust is None else made(plan.robust)
+
+
+def fleet(plan: Plan, clients: Sequence[str]) -> Fleet | None:
+    """The devices of `clients`; None where everybody is always there and no time is kept.
+
+    Raises:
+        DataError: the files of a trace cannot be read, or are not those that they were.
+    """
+    if plan.fleet is None:
+        return None
+    recipe: Recipe = made(plan.fleet)
+    return recipe.made(clients, plan.seed)
+
+
+def settle(plan: Plan) -> Plan:
+    """The plan with the content of its fleet's files, if it has any, written into it.
+
+    Raises:
+        DataError: the files cannot be read, or are not those that the plan was made with.
+    """
+    recipe = None if plan.fleet is None else made(plan.fleet)
+    if plan.fleet is None or not isinstance(recipe, part_class("Trace")):
+        return plan
+    return plan.model_copy(update={"fleet": plan.fleet.model_copy(update={"fields": plan.frozen(recipe.settled())})})
+
+
+def closing(plan: Plan) -> Closing | FedBuff | None:
+    """When rounds on a fleet are closed; None without one."""
+    return None if plan.closing is None else made(plan.closing)
+
+
+def stages(plan: Plan) -> list[Stage]:
+    """What stands around the sum: a rotation, and what makes reports shorter."""
+    return [made(part) for part in (plan.rotation, plan.compression) if part is not None]
+
+
+def by_tier(plan: Plan) -> ByTier | None:
+    """What devices of each tier are asked to do; None where all do the same."""
+    return None if plan.by_tier is None else made(plan.by_tier)
 
 
 def stopping(plan: Plan) -> list[Stopping]:

@@ -78,6 +78,7 @@ class Checking:
                 continue
             first = {"name": PARTS[name][0]} if name in ABSENT else {}
             content[name] = self.part(name, first | dict(self._table((name,), given)))
+        self.timing(content)
         content["stop"] = self.stop(self._table(("stop",), given))
         self.method(content)
         self.summing(content)
@@ -173,8 +174,8 @@ class Checking:
         self.private(content, solver)
 
     def summing(self, content: Mapping[str, Any]) -> None:
-        """What keeps reports from being summed securely, or combined robustly, that can be seen in the plan."""
-        for name in ("aggregation", "robust"):
+        """What keeps reports from being summed as they are to be, on that fleet, that can be seen in the plan."""
+        for name in ("aggregation", "robust", "fleet", "closing", "pool"):
             if content.get(name) is None:
                 continue
             try:
@@ -183,6 +184,20 @@ class Checking:
                 continue
             for problem in how.problems():
                 self._named((name,), problem)
+
+    def timing(self, content: dict[str, Any]) -> None:
+        """A fleet has a rule by which rounds are closed, and without one there is no time to close them by."""
+        if content["fleet"] is None and content["closing"] is not None:
+            name = content["closing"]["name"] or "a rule"
+            self.add(
+                ("closing",),
+                f"closing: {name} closes rounds by the time of devices, and there are none: add [fleet] with "
+                'name = "Phones" (--fleet phones), or remove [closing]',
+            )
+        if content["fleet"] is None and content["by_tier"] is not None:
+            self.add(("by_tier",), "by_tier: clients have no tiers without devices: add [fleet], or remove [by_tier]")
+        if content["fleet"] is not None and content["closing"] is None:
+            content["closing"] = self.part("closing", {"name": PARTS["closing"][0]})
 
     def private(self, content: Mapping[str, Any], solver: Any) -> None:
         """What keeps a run from being private that can be seen in its plan."""

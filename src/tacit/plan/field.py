@@ -55,8 +55,15 @@ def fields_of(kind: type) -> dict[str, PlanField]:
         if entry.default_factory is not MISSING:
             default = entry.default_factory()
         if entry.init:
-            found[entry.name] = PlanField(entry.name, hints[entry.name], default)
+            unlimited = default == math.inf  # which JSON lacks: a plan says "none"
+            found[entry.name] = PlanField(entry.name, hints[entry.name], None if unlimited else default)
     return found
+
+
+@cache
+def unlimited(kind: type) -> frozenset[str]:
+    """The fields of a dataclass that are infinite where a plan says "none"."""
+    return frozenset(entry.name for entry in dataclasses.fields(kind) if entry.default == math.inf)
 
 
 def fields_of_model(model: type[BaseModel], names: Iterable[str]) -> dict[str, PlanField]:

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 VERSION = 1
 LEVELS = ("privacy", "record_privacy")
 """The sections that make a run private."""
+OPTIONAL = ("pool", *LEVELS, "aggregation", "robust", "rotation", "compression", "fleet", "closing", "by_tier")
+"""Sections that a plan need not have."""
 SEEDS = 2**63  # what a TOML integer holds
 
 
@@ -78,6 +80,7 @@ class Plan(_Frozen):
     algorithm: Part = Field(description="the federated method")
     solver: Part = Field(description="how a client learns")
     selection: Part = Field(description="who takes part in a round")
+    pool: Part | None = Field(default=None, description="from whom cohorts are drawn; none draws from all")
     privacy: Part | None = Field(default=None, description="differential privacy; none gives no formal privacy")
     record_privacy: Part | None = Field(
         default=None, description="differential privacy of every record of a client, inside of that client"
@@ -86,6 +89,11 @@ class Plan(_Frozen):
         default=None, description="how reports are summed; none lets the server see every report"
     )
     robust: Part | None = Field(default=None, description="what takes the place of the mean; none takes the mean")
+    rotation: Part | None = Field(default=None, description="a random rotation of updates, before they are compressed")
+    compression: Part | None = Field(default=None, description="what makes reports shorter; none sends them whole")
+    fleet: Part | None = Field(default=None, description="the devices of the clients; none keeps no virtual time")
+    closing: Part | None = Field(default=None, description="when a round on a fleet is closed")
+    by_tier: Part | None = Field(default=None, description="what devices of each tier are asked to do; none: the same")
     stop: Stop = Field(default_factory=Stop, description="when the run ends early")
     run: RunOptions = Field(default_factory=RunOptions, description="how it is carried out; not part of the hash")
 
@@ -112,9 +120,7 @@ class Plan(_Frozen):
             "data": _plain(self.data),
             "model": _plain(self.model),
             **{name: self._part(name) for name in ("algorithm", "solver", "selection")},
-            **{
-                name: self._part(name) for name in (*LEVELS, "aggregation", "robust") if getattr(self, name) is not None
-            },
+            **{name: self._part(name) for name in OPTIONAL if getattr(self, name) is not None},
             "stop": {name: _plain(rule) for name, rule in self.stop if rule is not None},
             "run": self.run.model_dump(),
         }
@@ -125,7 +131,7 @@ class Plan(_Frozen):
 
     @property
     def determining(self) -> dict[str, Any]:
-        """What determines the result: the document without `run`, and without the path of data known by their sha256.
+        """What determines the result: the document without `run`, and without the paths of files known by their sha256.
 
         How often the model is evaluated matters only to a rule that waits for a number of evaluations.
         """
@@ -133,6 +139,8 @@ class Plan(_Frozen):
         run = content.pop("run")
         if content["data"].get("sha256"):
             content["data"].pop("source", None)
+        if content.get("fleet", {}).get("sha256"):
+            content["fleet"] |= dict.fromkeys(("profiles", "sessions"))
         if self.stop.patience:
             content["stop"]["evaluate_every"] = run["evaluate_every"]
         return content

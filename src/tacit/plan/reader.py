@@ -10,7 +10,7 @@ from typing import Any
 from tacit.errors import DataError, Problems, UsageError
 from tacit.plan.checking import Checking
 from tacit.plan.overlay import overlaid
-from tacit.plan.plan import VERSION, Plan
+from tacit.plan.plan import VERSION, Part, Plan
 from tacit.plan.remainder import conflicts
 from tacit.plan.section import Conflict, Own, Unknown
 from tacit.plan.toml import Path, given_twice, lines_of
@@ -119,6 +119,28 @@ def settled(
                 checking.add(path, conflict.problem)
         found.extend(checking.in_order())
     return Plan.model_validate(content)
+
+
+def settled_part(section: str, given: Given, *, name: str) -> Part:
+    """One section of a plan, alone, with all of its fields.
+
+    Args:
+        section: one of `PARTS`.
+        given: what is said of it, as of a whole plan.
+        name: of what it is for, for error messages.
+
+    Raises:
+        UsageError: with every problem, each with its place.
+    """
+    with Problems(f"{name} cannot be carried out", UsageError) as found:
+        checking = Checking(given.places)
+        content = {section: checking.part(section, given.values.get(section, {}))}
+        for other in given.values:
+            if other != section:
+                checking.add((other,), f"this is about {section} alone: give {section}.KEY=VALUE")
+        checking.summing(content)
+        found.extend(checking.in_order())
+    return Part(**content[section])
 
 
 def _scenario(given: Mapping[str, Any], scenario: Callable[[str], Own], checking: Checking) -> Own | None:

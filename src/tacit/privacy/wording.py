@@ -272,6 +272,11 @@ def _sampling(sampling: Mapping[str, Any], say: Say) -> str:
             f"{of} 个参与者轮流参加，每轮 {told(size, '?')} 个，同一个参与者两次参加至少相隔 {sampling.get('gap')} 轮，"
             "不计随机抽样的好处",
         ),
+        "arbitrary": say(
+            f"about {told(size, '?')} of {of}, chosen in ways that are no matter of chance (devices, turns, speed), "
+            "without credit for chance",
+            f"从 {of} 个中选约 {told(size, '?')} 个，选择方式不是随机的（设备、轮次、快慢），不计随机抽样的好处",
+        ),
         "everyone": say(f"all {of} in every round ({told(size, '?')})", f"每轮全部 {of} 个（{told(size, '?')}）"),
     }
     how = kinds.get(str(kind), str(dict(sampling)))

@@ -18,6 +18,11 @@ MESSAGES: dict[str, tuple[str, str, str]] = {
     "unmask": ("up", "one share for each neighbour: of its mask, or, where it was lost, of its key", "the server"),
 }
 """Of each message: which way, what it holds, and who can read what of the client."""
+LOSSES = (
+    "<p>Beside these messages, and unprotected: every client that was asked told the server its loss, for this run's "
+    "selection asks for it.</p>"
+)
+"""What is to be added where a selection uses the losses of single clients."""
 BOTH = "any silo together with the server"
 SHARED_KEY: dict[str, tuple[str, str, str, str]] = {
     "joined": ("once", "up", "a public key of this run, signed", "everybody; it holds nothing of the data"),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from tacit.record.callback import Callback
+from tacit.record.wording import span
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -89,12 +90,13 @@ class ProgressLines(Callback):
 
 
 def measures(row: Mapping[str, Any], metric: str | None = None) -> str:
-    """A round in one line: loss, the test measures (or `metric` alone), epsilon so far, clients per second."""
+    """A round in one line: loss, the test measures (or `metric` alone), epsilon, virtual time, clients per second."""
     known = {n.removeprefix("test_"): v for n, v in row.items() if n.startswith("test_") and v is not None}
     wanted = [metric] if metric in known else list(known)[:3]
     shown = [] if row["loss"] is None else [f"loss {row['loss']:.4g}"]
     shown += [f"{name} {known[name]:.4g}" for name in wanted]
     shown += [f"epsilon {row['epsilon']:.3g}"] if "epsilon" in row else []
+    shown += [f"virtual time {span(row['virtual_hours'])}"] if row.get("virtual_hours") is not None else []
     if row["seconds"] is not None:
         shown.append(f"{row['clients'] / max(row['seconds'], 1e-9):,.0f} clients/s")
     return "  ".join(shown)

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tacit.record import leaving, plots
+from tacit.record import devices, leaving, plots
 from tacit.record.checkpoint import save_text
 from tacit.record.wording import in_words, label
 
@@ -34,6 +34,7 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:5px 10px;border-bottom:1px solid #e8ecf0}
 th:first-child,td:first-child{text-align:left}
 table.facts td,table.said th,table.said td{text-align:left;overflow-wrap:anywhere}
+table.said th,table.said td:nth-child(-n+2){overflow-wrap:normal}
 tr.mine{font-weight:600;background:#eef4fb}
 ul{margin:4px 0;padding-left:22px}
 li{overflow-wrap:anywhere}
@@ -45,6 +46,8 @@ p.alarm{font-weight:600;color:#a32020}
 Table = plots.Table
 STATED = ("privacy", "record_privacy")
 """Facts that are statements: what is protected of a client as a whole, and of each of its records."""
+ELSEWHERE = (*STATED, "aggregation", "fleet")
+"""Facts that have a section of their own."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,13 @@ def write(
         StorageError: the file cannot be written.
     """
     sections = [_summary(run), _privacy(run), _left(run), _comparisons(run, comparisons, headline, notes)]
-    sections += [_curves(run, part), _set_aside(run), _facts(run), _rounds(run, part)]
+    sections += [
+        _curves(run, part),
+        _section("On the devices", devices.page(run, part, headline)),
+        _set_aside(run),
+        _facts(run),
+        _rounds(run, part),
+    ]
     lead = f"{len(run.rows)} rounds; {run.facts.get('ended', '')}"
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -191,7 +200,8 @@ def _left(run: Run) -> str:
         return _section(
             "What left a client", "<p>Its whole report, which the server can read: no secure aggregation.</p>"
         )
-    return _section("What left a client", leaving.page(summed))
+    told = leaving.LOSSES if "client losses" in run.facts.get("selection_uses", ()) else ""
+    return _section("What left a client", leaving.page(summed) + told)
 
 
 def _page(text: str) -> str:
@@ -211,7 +221,7 @@ def _set_aside(run: Run) -> str:
 
 
 def _facts(run: Run) -> str:
-    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in (*STATED, "aggregation"))
+    told = ((name, in_words(name, value)) for name, value in run.facts.items() if name not in ELSEWHERE)
     rows = "".join(f"<tr><td>{escape(label(name))}</td><td>{escape(text)}</td></tr>" for name, text in told if text)
     return _section("How it was made", f'<div class="table"><table class="facts">{rows}</table></div>')
 

@@ -82,6 +82,13 @@ class Result(_Model):
         "sigma, lost, bytes_up and bytes_down of one client by message; with a shared key protocol is shared-key BFV, "
         "and who_can_decrypt says by whom reports can be read; null where the server saw every report",
     )
+    fleet: dict[str, Any] | None = Field(
+        default=None,
+        description="virtual time on the devices of the clients: closing, limit_seconds, devices, rehearsed, "
+        "virtual_hours, device_hours and device_hours_by_phase, wasted_fraction and wasted_hours_by_phase (in no sum), "
+        "bytes_down, bytes_up, bytes_wasted, participation_gini, participation_by_tier and devices_by_tier (shares, "
+        "fastest first), failures by reason, rounds_abandoned by reason; null where no time is kept",
+    )
     metrics: Scores = Field(description="the final model on the test part of the clients that took part")
     validation: Scores = Field(description="the last measures on the validation part up to kept_round")
     comparison: Table = Field(

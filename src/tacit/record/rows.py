@@ -6,6 +6,8 @@ from typing import Any
 
 NUMBERS = ("loss", "clients", "examples", "update_norm", "set_aside", "bytes_down", "bytes_up", "seconds")
 """Columns that every round has."""
+TIMED = ("virtual_hours", "asked", "late", "dropped", "left", "unavailable", "given_up")
+"""Columns that a round on a fleet has beside them, as far as they are not hidden."""
 HIDDEN = ("loss", "examples", "set_aside", "seconds")
 """Those of them that a private run may keep to itself."""
 
@@ -19,7 +21,8 @@ def row_problems(rows: Any) -> list[str]:
             return [f"entry {number} of its rows is not the record of round {number}"]
         hidden = HIDDEN if row.get("epsilon") is not None else ()
         bad = [n for n in NUMBERS if not _is_number(row.get(n)) and not (n in hidden and row.get(n) is None)]
-        measured = {n: v for n, v in row.items() if n.startswith(("test_", "seconds_")) and v is not None}
+        others = (n for n in row if n in TIMED or n.startswith(("test_", "seconds_")))
+        measured = {n: row[n] for n in others if row[n] is not None}
         bad += [name for name, value in measured.items() if not _is_number(value)]
         if bad:
             return [f"round {number} has no number for {', '.join(bad)}"]

@@ -39,6 +39,14 @@ def in_words(name: str, value: Any) -> str:
     return _object(value) if isinstance(value, str) else str(value)
 
 
+def span(hours: float) -> str:
+    """A time in a readable unit."""
+    seconds = 3600.0 * hours
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{hours:,.1f} h"
+
+
 def _object(text: str) -> str:
     """`FedProx(solver=SGD(lr=0.1, steps=None), mu=1.0)` as "FedProx: mu 1.0; solver SGD: lr 0.1". Other text stays."""
     try:

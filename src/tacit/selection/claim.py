@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
-from tacit.fleet import Deadline, FedBuff, FirstArrivals
+from tacit.fleet import Deadline, FedBuff, FirstArrivals, PartialWork, WaitForAll
 from tacit.selection.cohort import Sampling
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ def claimed(sampling: Sampling, fleet: Fleet | None, closing: Closing | FedBuff 
       stay coins: who is not there, or late, sends what a client of zeros would.
     - A buffer is filled by whoever is done first, as the first reports are: see below.
     - The first reports come from the fastest devices, and a limit that follows who was in time tells who took part: by
-      neither can chance be claimed.
+      neither can chance be claimed, nor by a rule that is not tacit's own.
+    - A round that waits for its slowest client ends when that is done, so who was in it decides who is there for the
+      next one, where devices come and go.
 
     Args:
         sampling: as the selection declares it.
@@ -32,10 +35,12 @@ def claimed(sampling: Sampling, fleet: Fleet | None, closing: Closing | FedBuff 
         return sampling
     if isinstance(closing, FedBuff):
         return Sampling("arbitrary", closing.buffer, sampling.of)
-    fastest = isinstance(closing, FirstArrivals)
     size = closing.count if isinstance(closing, FirstArrivals) and closing.count else sampling.size
+    own = closing is None or type(closing) in (WaitForAll, Deadline, PartialWork)
     follows = isinstance(closing, Deadline) and bool(closing.pace)
-    pooled = sampling.kind == "uniform" and not fleet.availability.everybody
-    if sampling.kind in CHANCE and (fastest or follows or pooled):
+    always = fleet.availability.everybody
+    timed = closing is not None and closing.seconds == inf and not always
+    pooled = sampling.kind == "uniform" and not always
+    if sampling.kind in CHANCE and (not own or follows or timed or pooled):
         return replace(sampling, kind="arbitrary", size=min(size, sampling.size), rate=None)
     return sampling

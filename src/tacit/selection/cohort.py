@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Protocol
 
@@ -99,14 +99,17 @@ class Informed:
 def drawn(selection: Selection, table: ClientTable, seed: int, round: int) -> Cohort:
     """The cohort of `round`: by `choose` where the selection has it, else of all clients, of whom the pool is kept."""
     if offers(selection, "choose"):
-        chosen: Cohort = selection.choose(table, seed, round)  # type: ignore[attr-defined]
-        return chosen
-    cohort = selection.draw(len(table), seed, round)
-    if bool(table.pool.all()):
-        return cohort
+        cohort: Cohort = selection.choose(table, seed, round)  # type: ignore[attr-defined]
+    else:
+        cohort = selection.draw(len(table), seed, round)
+    if len(cohort.clients) and not 0 <= cohort.clients.min() <= cohort.clients.max() < len(table):
+        return cohort  # what is wrong with it is said where cohorts are held against what was declared
     there = table.pool[cohort.clients]
+    if bool(there.all()):
+        return cohort
     budget = None if cohort.budget is None else cohort.budget[there]
-    return Cohort(cohort.clients[there], cohort.sampling, budget)
+    inclusion = None if cohort.inclusion is None else cohort.inclusion[there]
+    return replace(cohort, clients=cohort.clients[there], budget=budget, inclusion=inclusion)
 
 
 @dataclass(frozen=True)

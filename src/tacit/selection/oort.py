@@ -27,9 +27,11 @@ class Oort(Informed):
 
     with `n` its examples, `c` the `clip` quantile of `n |loss|` over those with a loss, `t` its seconds and `T` the
     `pace` quantile of seconds, all of those who may be asked. Of a cohort of K, `floor K` are due to everybody alike;
-    of the others a share `max(exploration decay^(R - 1), least_exploration)` is due to clients without a loss in
-    proportion to their speed, and the rest, in proportion to `u`, to those with at least `cut_off` times the utility
-    that just comes in. One systematic draw gives everybody exactly the probability that follows.
+    of the others a share `max(exploration decay^(R - 1), least_exploration)` is due to clients that were never asked,
+    in proportion to their speed, and the rest, in proportion to `u`, to those with at least `cut_off` times the utility
+    that just comes in. Those who were asked and gave no loss, because they failed or were late, have the floor alone
+    while there are others: asked again and again as unknown, they would make every round slow. One systematic draw
+    gives everybody exactly the probability that follows.
 
     What differs from the paper: the mean training loss stands for the root mean square of the losses of single
     examples, which clients would have to compute for this alone; utilities are divided by `c`, so that the second term
@@ -45,8 +47,8 @@ class Oort(Informed):
 
     Args:
         cohort: K, clients in a round.
-        exploration, decay, least_exploration: the share of clients without a loss, at first, what a round leaves of it,
-            and where it ends.
+        exploration, decay, least_exploration: the share of clients that were never asked, at first, what a round leaves
+            of it, and where it ends.
         penalty: alpha, how much slow clients lose; 0 for nothing.
         pace: the quantile of seconds up to which nothing is lost.
         clip: the quantile of utilities at which they are cut.
@@ -114,15 +116,18 @@ class Oort(Informed):
         if size == len(who):
             return np.ones(size)
         known = np.isfinite(table.loss[who])
-        seen, unseen = np.flatnonzero(known), np.flatnonzero(~known)
+        fresh = ~known & (table.asked[who] == 0)
+        seen, unseen, failed = (np.flatnonzero(which) for which in (known, fresh, ~known & ~fresh))
         base, left = self.floor * size / len(who), (1 - self.floor) * size
         room = 1 - base
         explored = max(self.exploration * self.decay**round, self.least_exploration) * left
         exploited = min(left - min(explored, room * len(unseen)), room * len(seen))
+        explored = min(left - exploited, room * len(unseen))
         worth = _admitted(self.utilities(table, who[seen], round), exploited / room, self.cut_off)
         chances: Float = np.full(len(who), base)
         chances[seen] += probabilities(worth, exploited, room)
-        chances[unseen] += probabilities(_speed(table.seconds[who[unseen]]), left - exploited, room)
+        chances[unseen] += probabilities(_speed(table.seconds[who[unseen]]), explored, room)
+        chances[failed] += probabilities(np.ones(len(failed)), max(left - exploited - explored, 0.0), room)
         np.minimum(chances, 1.0, out=chances)  # sums are rounded
         return chances
 

@@ -12,6 +12,9 @@ from tacit.selection.table import Bool, ClientTable
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
+NONE = 1e-200
+"""A size that is this share of the largest is none: what is divided by it would overflow."""
+
 
 def probabilities(sizes: Float, count: float, most: float = 1.0) -> Float:
     """Probabilities `min(most, c * sizes)` that add up to `count`.
@@ -29,10 +32,13 @@ def probabilities(sizes: Float, count: float, most: float = 1.0) -> Float:
     n = len(sizes)
     if not n or count >= most * n:
         return np.full(n, most)
+    largest_of_all = float(sizes.max())
+    if largest_of_all > 0:
+        sizes = sizes / largest_of_all
+        sizes = np.where(sizes > NONE, sizes, 0.0)
     some = int(np.count_nonzero(sizes))
     if most * some <= count:
         return np.where(sizes > 0, most, (count - most * some) / (n - some))
-    sizes = sizes / sizes.max()
     chances: Float = sizes * (count / sizes.sum())
     if chances.max() <= most:
         return chances

@@ -14,7 +14,8 @@ from tacit.selection.table import CLIENT_LOSSES, PARTICIPATION, TIER_LOSSES, Cli
 class Spaced(Informed):
     """Draws with `inner` from those whose last turn is at least `gap` rounds ago and who had fewer than `most` turns.
 
-    A turn counts from the moment a client is asked, whether its report comes or not. Minimum separation is what
+    A turn counts from the moment a client is asked, whether its report comes or not; one in a round that was given up
+    counts among the `most`, and not as the last. Minimum separation is what
     correlated noise needs instead of chance ([Kairouz21] arXiv:2103.00039, [Choquette23] arXiv:2211.06530), and how
     it is kept in production ([Xu23] arXiv:2305.18465).
 

@@ -38,7 +38,7 @@ class ClientTable:
         examples: (N,) how many examples each has; 0 where that is not told.
         asked: (N,) in how many rounds each was asked.
         counted: (N,) in how many rounds its report was in a sum.
-        last: (N,) the last round in which it was asked; -1 for never.
+        last: (N,) the last round in which it was asked, but for rounds that were given up; -1 for never.
         loss: (N,) its last training loss, NaN where none is known; filled for selections that use client losses only.
         loss_round: (N,) the round of that loss; -1 for none.
         tier_loss: (T,) the last mean loss of rounds of each tier; NaN where there was none.
@@ -96,7 +96,9 @@ class ClientTable:
         """The same table with only those in the pool who are in `keep`, (N,)."""
         return replace(self, pool=self.pool & keep)
 
-    def observe(self, round: int, asked: ArrayLike, counted: ArrayLike, losses: Float | None = None) -> None:
+    def observe(
+        self, round: int, asked: ArrayLike, counted: ArrayLike, losses: Float | None = None, *, turn: bool = True
+    ) -> None:
         """Notes a round, in place.
 
         Args:
@@ -104,10 +106,12 @@ class ClientTable:
             asked: (K,) positions of those who were asked.
             counted: (C,) positions of those whose reports were in the sum.
             losses: (C,) their training losses, where the selection uses them.
+            turn: it was their turn; not in a round that was given up.
         """
         who = np.asarray(counted, np.int64)
         self.asked[np.asarray(asked, np.int64)] += 1
-        self.last[np.asarray(asked, np.int64)] = round
+        if turn:
+            self.last[np.asarray(asked, np.int64)] = round
         self.counted[who] += 1
         if losses is not None:
             self.loss[who], self.loss_round[who] = losses, round

@@ -21,6 +21,8 @@ SECURE = {"name": "SecureSum", "lost": [0.02]}
 ADAPTIVE = ("FedAdam", "FedYogi")
 DAY = 86400.0
 """Seconds for which a private run on phones waits for those whose coins came up: most charge once a day, at night."""
+GAP = 3
+"""Rounds from one turn of a phone to its next, at least."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of a plan, from what was written in it."""
     private = {"privacy": {"name": "UserLevel", "clip": CLIP}} if given.get("privacy") not in (None, "none") else {}
     secure = {} if given.get("aggregation") in (None, "none") and "aggregation" in given else {"aggregation": SECURE}
-    return {**training(given, bool(private)), **private, **secure, **_closing(given, bool(private))}
+    return {**training(given, bool(private)), **private, **secure, **_timing(given, bool(private))}
 
 
 def training(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
@@ -64,11 +66,20 @@ def training(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
     }
 
 
-def _closing(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
-    """Cohorts by coins of a few hundred phones are there only over a day: a private run waits for them."""
+def _timing(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
+    """On phones, which are there a few hours of a day, each by its own habits.
+
+    Cohorts by coins of a few hundred are there only over a day: a private run waits for them. Other rounds take
+    seconds, and one after another they would train the same phones all the time: each waits for its next turn.
+    """
     fleet = given.get("fleet")
-    named = fleet.get("name") if isinstance(fleet, Mapping) else fleet
-    return {"closing": {"name": "PartialWork", "patience": DAY}} if private and named == "Phones" else {}
+    if (fleet.get("name", "Phones") if isinstance(fleet, Mapping) else fleet) != "Phones":
+        return {}
+    if private:
+        return {"closing": {"name": "PartialWork", "patience": DAY}}
+    drawn = training(given, private)["selection"].get("cohort", 0)
+    room = films(source(given)) or _generated(given) >= GAP * drawn
+    return {"pool": {"gap": GAP}} if drawn and room and "selection" not in given else {}
 
 
 def _cohort(given: Mapping[str, Any], cohort: int, private: bool) -> dict[str, Any]:

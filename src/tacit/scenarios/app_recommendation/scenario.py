@@ -17,6 +17,7 @@ from tacit.population.population import Population
 from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
 from tacit.scenarios.app_recommendation.defaults import (
     CLIP,
+    DAY,
     EPSILON,
     PRIVATE_COHORT,
     SYNTHETIC,
@@ -208,7 +209,14 @@ class AppRecommendation:
         drawn = {"name": "Poisson", "expected": PRIVATE_COHORT} if clients > PRIVATE_COHORT else {"name": "Everyone"}
         level = {"name": "UserLevel", "epsilon": EPSILON, "clip": CLIP}
         none = plan.stop.model_copy(update={"patience": None, "converged": None})
-        return plan.model_copy(update={"privacy": _part(level), "selection": _part(drawn), "stop": none})
+        made = {
+            "privacy": _part(level),
+            "selection": _part(drawn),
+            "stop": none,
+            "closing": _waiting(plan),
+            "pool": None,
+        }
+        return plan.model_copy(update=made)
 
     def prepare(self, plan: Plan) -> PreparedPhones:
         """See `Scenario.prepare`."""
@@ -316,6 +324,15 @@ class PreparedPhones:
 
 def _part(chosen: Mapping[str, Any]) -> Part:
     return Part(name=chosen["name"], fields={name: value for name, value in chosen.items() if name != "name"})
+
+
+def _waiting(plan: Plan) -> Part | None:
+    """How rounds of a plan's private twin are closed: on phones they wait, as those of a private plan do by default."""
+    closing = plan.closing
+    if closing is None or plan.fleet is None or plan.fleet.name != "Phones" or "patience" not in closing.fields:
+        return closing
+    patience = closing.fields["patience"] or DAY
+    return closing.model_copy(update={"fields": Plan.frozen({**closing.fields, "patience": patience})})
 
 
 def _scores(summaries: Mapping[str, Summary | None]) -> dict[str, dict[str, float] | None]:
