@@ -11,19 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacit import overlapping
 from tacit.aggregation.homomorphic import SharedKeySum
 from tacit.aggregation.robust import Robust
 from tacit.aggregation.secure_sum import SecureSum
 from tacit.aggregation.stage import Chain, Stage
 from tacit.algorithms.base import Algorithm
 from tacit.checks import count, offers, plain, truth
-from tacit.differing import compression, submodels
 from tacit.errors import IncompatibleOptions, Problems, UsageError
 from tacit.evaluation import Evaluation, Test
 from tacit.fleet import ByTier, Closing, FedBuff, Fleet
 from tacit.learning.task import Task
-from tacit.loop import Loop
 from tacit.population.population import Population
 from tacit.preflight import CALLBACK, RULE, beginning, check, parts_in
 from tacit.privacy.canaries import Audit
@@ -35,7 +32,10 @@ from tacit.record.callback import Callback
 from tacit.record.progress import with_progress
 from tacit.record.run import Run
 from tacit.record.stopping import Stopping
-from tacit.securing import clip_for, grid_of
+from tacit.rounds import overlapping
+from tacit.rounds.differing import compression, submodels
+from tacit.rounds.loop import Loop
+from tacit.rounds.securing import clip_for, grid_of
 from tacit.selection.claim import claimed
 from tacit.selection.cohort import Everyone, Sampling, Selection
 from tacit.venue.local_training import LocalTraining

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tacit import differing, overlapping
 from tacit.aggregation.homomorphic import problems_of as problems_of_sum
 from tacit.aggregation.robust import problems_of as problems_of_rule
 from tacit.aggregation.secure_sum import SecureSum
@@ -22,7 +21,6 @@ from tacit.checks import PATH, count, is_number, is_path, is_whole, offers
 from tacit.errors import DataError, IncompatibleOptions, PrivacyError, Problems, SamplerMismatch, TacitError, UsageError
 from tacit.fleet.buffered import FedAsync
 from tacit.fleet.fitting import unfitting
-from tacit.grouping import clashes
 from tacit.learning.labels import strange_labels
 from tacit.learning.ladder import ENGINES
 from tacit.learning.solver import problems_of
@@ -32,6 +30,8 @@ from tacit.privacy.plan import refusals
 from tacit.privacy.record_level import RecordLevel
 from tacit.privacy.user_level import SKELLAM, UserLevel
 from tacit.record import checkpoint as checkpoints
+from tacit.rounds import differing, overlapping
+from tacit.rounds.grouping import clashes
 from tacit.selection.claim import claimed
 from tacit.selection.table import CLIENT_LOSSES
 

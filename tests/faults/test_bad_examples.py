@@ -58,7 +58,7 @@ def blocks(monkeypatch):
         def cut(clients, work, report_bytes, budget=None, _=None):
             return block.cut(clients, work, report_bytes, budget, most)
 
-        monkeypatch.setattr("tacit.gathering.cut", cut)
+        monkeypatch.setattr("tacit.rounds.gathering.cut", cut)
 
     return hold
 

@@ -168,7 +168,7 @@ def test_the_noise_of_a_round_is_that_of_its_clients(protocol):
     squares, count = 0.0, 0
     made = federation(protocol)
     sums: list[tuple[np.ndarray, int]] = []
-    from tacit.server import Server
+    from tacit.rounds.server import Server
 
     step = Server.step
 

@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 import tacit
-import tacit.loop
+import tacit.rounds.loop
 from tacit import errors
 from tacit.privacy.clip import Clip
 from tacit.privacy.event import Gaussian, Truncated
@@ -392,7 +392,7 @@ class Crash(BaseException):
 def crashing(monkeypatch, where, round):
     """Kills the run at a step of a round (from 0)."""
     names = {"reserved": (Guard, "reserve"), "drawn": (Released, "store"), "stored": (Guard, "_commit")}
-    holder, name = names.get(where, (tacit.loop.Server, "step"))
+    holder, name = names.get(where, (tacit.rounds.loop.Server, "step"))
     original, calls = getattr(holder, name), []
 
     def dying(*args, **kwargs):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import tacit
-import tacit.loop
+import tacit.rounds.loop
 from tacit import errors
 from tacit.learning.batches import Examples, sampled
 from tacit.privacy.accountant import most, pld_epsilon
@@ -418,14 +418,14 @@ def test_a_recovered_sum_counts_for_both_levels(tmp_path, monkeypatch):
     made.synthetic = True
     settings = {"of": made, "privacy": tacit.UserLevel(epsilon=8.0, clip=1.0)}
     with monkeypatch.context() as patch:
-        step = tacit.loop.Server.step
+        step = tacit.rounds.loop.Server.step
 
         def crashing(server, total, round):
             if round == 2:
                 raise Crash
             return step(server, total, round)
 
-        patch.setattr(tacit.loop.Server, "step", crashing)
+        patch.setattr(tacit.rounds.loop.Server, "step", crashing)
         with pytest.raises(Crash):
             federation(**settings).run(4, checkpoint=tmp_path / "run", checkpoint_every=100)
     told = federation(**settings).run(4, checkpoint=tmp_path / "run", resume=True).facts["record_privacy"]

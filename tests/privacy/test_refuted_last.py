@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import tacit
-import tacit.opening
+import tacit.rounds.opening
 from tacit import errors
 from tacit.learning.dp_sgd.alone import Patient
 from tacit.privacy.accountant import spent
@@ -235,13 +235,13 @@ class Mixing(nn.Module):
 @pytest.mark.parametrize("model", [nn.Linear(3, 2), Mixing()], ids=["chain", "mixing"])
 def test_no_number_of_a_participant_decides_which_engine_runs(level, model, monkeypatch):
     seen = []
-    choose = tacit.opening.choose
+    choose = tacit.rounds.opening.choose
 
     def spying(task, solver, examples, *rest):
         seen.append(examples)
         return choose(task, solver, examples, *rest)
 
-    monkeypatch.setattr(tacit.opening, "choose", spying)
+    monkeypatch.setattr(tacit.rounds.opening, "choose", spying)
     engines = []
     for people in (population(), population(seed=1, scale=1e6)):
         people.synthetic = True
@@ -285,9 +285,9 @@ def test_whole_numbers_are_made_up_from_what_the_model_takes(inputs, model, monk
             return self.out(x.float() / 255)
 
     seen = []
-    choose = tacit.opening.choose
+    choose = tacit.rounds.opening.choose
     monkeypatch.setattr(
-        tacit.opening, "choose", lambda t, s, examples, *r: seen.append(examples) or choose(t, s, examples, *r)
+        tacit.rounds.opening, "choose", lambda t, s, examples, *r: seen.append(examples) or choose(t, s, examples, *r)
     )
     people = tacit.Population.from_arrays({f"h{k}": (inputs, torch.arange(20) % 2) for k in range(3)})
     people.synthetic = True

@@ -10,7 +10,7 @@ import pytest
 import tacit
 from tacit.errors import PrivacyError
 from tacit.fleet import Deadline, FirstArrivals, Flag, Fleet, PartialWork, WaitForAll, lognormal
-from tacit.schedule import Schedule
+from tacit.rounds.schedule import Schedule
 from tacit.selection.eligible import Eligible
 from tacit.selection.oort import Oort
 from tacit.selection.overselected import OverSelected
@@ -18,7 +18,7 @@ from tacit.selection.power_of_choice import PowerOfChoice
 from tacit.selection.quota import Quota
 from tacit.selection.spaced import Spaced
 from tacit.selection.tiers import Tiers
-from tests.test_schedule import N, federation, people, same
+from tests.rounds.test_schedule import N, federation, people, same
 
 RULES = [
     Eligible(tacit.Uniform(8), memory=2000),

@@ -14,7 +14,7 @@ from torch import nn
 import tacit
 from tacit import errors
 from tacit.aggregation.fixed_point import FixedPoint
-from tacit.securing import _Full
+from tacit.rounds.securing import _Full
 
 SGD = tacit.SGD(lr=0.1, epochs=2, batch_size=5)
 
@@ -203,7 +203,7 @@ def test_a_client_that_was_lost_keeps_what_it_remembered():
     how = tacit.SecureSum(lost=(0.0, 0.0, 0.3, 0.0, 0.0), minimum=3, attempts=10)
     made = federation(algorithm=tacit.Scaffold(SGD), aggregation=how, minimum=0.0)
     seen: dict[str, list[int]] = {"counted": []}
-    from tacit.server import Server
+    from tacit.rounds.server import Server
 
     step = Server.step
 

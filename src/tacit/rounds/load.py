@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.differing import chain_of, method_of
 from tacit.fleet import Fleet, Load
 from tacit.learning.solver import steps_for
+from tacit.rounds.differing import chain_of, method_of
 
 if TYPE_CHECKING:
     from tacit.algorithms.base import Algorithm

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit import keys
-from tacit.attendance import Attendance
-from tacit.call import Call, fitting, least
 from tacit.errors import RoundFailed, StorageError, TacitWarning
 from tacit.fleet import (
     Clock,
@@ -39,7 +37,9 @@ from tacit.fleet import (
     WaitForAll,
     expected,
 )
-from tacit.load import enough, loads, sizes_of
+from tacit.rounds.attendance import Attendance
+from tacit.rounds.call import Call, fitting, least
+from tacit.rounds.load import enough, loads, sizes_of
 from tacit.selection.claim import CHANCE, claimed
 from tacit.selection.cohort import Separated, drawn
 from tacit.selection.overselected import wanted

@@ -25,7 +25,6 @@ from tacit.aggregation.secure.keys import ring_seed
 from tacit.aggregation.secure.rehearsal import Rehearsal
 from tacit.aggregation.secure.traffic import traffic
 from tacit.aggregation.secure_sum import FULL, SecureSum, most_clients
-from tacit.enciphering import Enciphering
 from tacit.errors import IncompatibleOptions, InsufficientSurvivors, PrivacyError, RoundFailed
 from tacit.learning.layout import Layout
 from tacit.privacy import distributed
@@ -35,6 +34,7 @@ from tacit.privacy.local_level import LocalLevel
 from tacit.privacy.releases import bounds_of
 from tacit.privacy.shares import surely_honest
 from tacit.privacy.user_level import SKELLAM
+from tacit.rounds.enciphering import Enciphering
 from tacit.selection.cohort import Sampling
 from tacit.venue.fold import Total
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import tacit
 from tacit.errors import IncompatibleOptions, RoundFailed, UsageError
-from tacit.grouping import Grouping
 from tacit.plan import build, read, written
+from tacit.rounds.grouping import Grouping
 from tacit.scenarios.scenario import scenario
 from tests.faults.scenes import SOLVER, clean, federation, model, quietly, weights
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.algorithms.base import Algorithm
-from tacit.differing import chain_of, method_of
 from tacit.fleet.by_tier import ByTier
 from tacit.learning.ladder import Choice, choose
 from tacit.learning.solver import steps_for
@@ -19,8 +18,9 @@ from tacit.population.population import Population
 from tacit.privacy.guard import Guard
 from tacit.privacy.record_guard import RecordGuard
 from tacit.privacy.releases import measured_parts
-from tacit.securing import Sums
-from tacit.server import Server
+from tacit.rounds.differing import chain_of, method_of
+from tacit.rounds.securing import Sums
+from tacit.rounds.server import Server
 from tacit.venue.local_training import LocalTraining
 from tacit.venue.processes import Processes, available
 from tacit.venue.sample import sample

@@ -28,8 +28,8 @@ from tacit.selection.cohort import Cohort, Sampling
 from tacit.selection.eligible import Eligible
 from tacit.selection.overselected import OverSelected
 from tacit.selection.spaced import Spaced
-from tests.test_differing import Net, nets
-from tests.test_schedule import Recorded, federation
+from tests.rounds.test_differing import Net, nets
+from tests.rounds.test_schedule import Recorded, federation
 
 LEVEL = tacit.UserLevel(noise_multiplier=1.0, clip=1.0, delta=1e-3)
 
@@ -234,7 +234,7 @@ def test_a_sum_that_was_found_stored_is_no_failure_of_its_clients(tmp_path, monk
         "closing": WaitForAll(),
         "privacy": LEVEL,
     }
-    from tacit.loop import Server
+    from tacit.rounds.loop import Server
 
     step = Server.step
 
@@ -249,7 +249,7 @@ def test_a_sum_that_was_found_stored_is_no_failure_of_its_clients(tmp_path, monk
             patch.setattr(Server, "step", crashing)
             with pytest.raises(KeyboardInterrupt):
                 federation(**options).run(6, checkpoint=tmp_path, checkpoint_every=1)
-        from tacit.schedule import Schedule
+        from tacit.rounds.schedule import Schedule
 
         tables, done = [], Schedule.done
 

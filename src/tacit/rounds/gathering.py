@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.aggregation.fixed_point import centred
-from tacit.call import Call
 from tacit.errors import InsufficientSurvivors, RoundFailed, SamplerMismatch, StorageError, TacitWarning
 from tacit.fleet import FedAsync
-from tacit.flow import Flow
-from tacit.grouping import Grouping, grouping_of, merged
 from tacit.learning.layout import Parts
 from tacit.privacy.guard import Guard
 from tacit.privacy.plan import require_cohort
 from tacit.privacy.record_guard import RecordGuard
-from tacit.schedule import Schedule
-from tacit.securing import Session, Sums, most_together
+from tacit.rounds.call import Call
+from tacit.rounds.flow import Flow
+from tacit.rounds.grouping import Grouping, grouping_of, merged
+from tacit.rounds.schedule import Schedule
+from tacit.rounds.securing import Session, Sums, most_together
+from tacit.rounds.server import Public
 from tacit.selection.cohort import Sampling
-from tacit.server import Public
 from tacit.venue.block import Block, cut
 from tacit.venue.fold import Total
 from tacit.venue.losses import ClientLosses

@@ -145,7 +145,7 @@ class _Session:
     rehearsal: Rehearsal | None
 
     def close(self, total: Total, failed: Int) -> Total:
-        """See `tacit.securing.Session`."""
+        """See `tacit.rounds.securing.Session`."""
         self.sums._require(len(self.asked) - len(failed))
         if not np.isin(self.there, failed, invert=True).any():
             raise InsufficientSurvivors("decrypting", 0, 1, "silos")

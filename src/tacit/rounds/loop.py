@@ -16,11 +16,8 @@ from torch import Tensor
 from tacit.errors import Exhausted, RoundFailed, StorageError, UsageError
 from tacit.evaluation import Evaluation
 from tacit.fleet import FedBuff
-from tacit.flow import Flow
-from tacit.gathering import Gathered, Gathering, Watch
 from tacit.learning.ladder import Choice
 from tacit.learning.layout import Parts
-from tacit.opening import chosen, examples_read, opened
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
@@ -33,10 +30,13 @@ from tacit.record.identity import differences, identity
 from tacit.record.run import Run
 from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
-from tacit.rows import Row, public_row, row_of
-from tacit.schedule import Schedule
-from tacit.securing import most_together, securing_of
-from tacit.server import Public, Server
+from tacit.rounds.flow import Flow
+from tacit.rounds.gathering import Gathered, Gathering, Watch
+from tacit.rounds.opening import chosen, examples_read, opened
+from tacit.rounds.rows import Row, public_row, row_of
+from tacit.rounds.schedule import Schedule
+from tacit.rounds.securing import most_together, securing_of
+from tacit.rounds.server import Public, Server
 from tacit.venue.fold import Total
 from tacit.venue.threads import one_thread
 from tacit.venue.venue import Venue

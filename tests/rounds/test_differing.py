@@ -9,7 +9,7 @@ import torch
 import tacit
 from tacit.errors import IncompatibleOptions, UsageError
 from tacit.fleet import ByTier, FedBuff, Fleet, WaitForAll
-from tests.test_schedule import N, Recorded, federation, people, same
+from tests.rounds.test_schedule import N, Recorded, federation, people, same
 
 TIERS = Fleet.of(np.linspace(1.0, 4.0, N), tiers=2)
 """The first half is the faster tier."""

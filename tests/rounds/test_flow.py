@@ -11,8 +11,8 @@ import torch
 import tacit
 from tacit.errors import IncompatibleOptions, RoundFailed, UsageError
 from tacit.fleet import Arrivals, FedAsync, FedBuff, Fleet, Load, lognormal
-from tacit.flow import Flow
-from tests.test_schedule import N, federation, people, same, weights
+from tacit.rounds.flow import Flow
+from tests.rounds.test_schedule import N, federation, people, same, weights
 
 FLEET = lognormal(N, 2, dropout=0.1)
 

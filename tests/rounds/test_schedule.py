@@ -74,7 +74,7 @@ class Watched(tacit.Uniform):
 
 def scheduled(closing, **options):
     """A run on a fleet, and who counted in each of its rounds with which budget."""
-    from tacit.schedule import Schedule
+    from tacit.rounds.schedule import Schedule
 
     counted = []
     done = Schedule.done
@@ -116,7 +116,7 @@ def test_training_everyone_and_discarding_those_who_are_late_gives_the_same_mode
 
 def _one_round(population, cohorts, round, start):
     """The model after `round` alone, with that round's batches."""
-    from tacit.loop import Loop
+    from tacit.rounds.loop import Loop
 
     one = federation(population, selection=Recorded(cohorts))
     loop = Loop(one, round + 1, None, 1, [], [])

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from tacit import keys
-from tacit.call import Call
 from tacit.errors import RoundFailed, StorageError
 from tacit.fleet import Arrivals, Event, FedBuff, Outcome, joined
-from tacit.schedule import Float, Int, Schedule
+from tacit.rounds.call import Call
+from tacit.rounds.schedule import Float, Int, Schedule
 from tacit.selection.claim import claimed
 from tacit.selection.cohort import Cohort, drawn
 
