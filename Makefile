@@ -65,6 +65,10 @@ bench-secure: $(VENV)/.core  ## Measure what secure aggregation costs, beside Fl
 bench-poisoning: $(VENV)/.core  ## Measure what false reports do to accuracy, with and without robust rules
 	$(BIN)/python -m benchmarks.poisoning $(ARGS)
 
+.PHONY: bench-selection
+bench-selection: $(VENV)/.core  ## Measure selection and closing rules on a fleet, in virtual time (about half an hour)
+	$(BIN)/python -m benchmarks.selection $(ARGS)
+
 .PHONY: bench-mnist
 bench-mnist: $(VENV)/.core  ## Measure accuracy on MNIST against epsilon (takes an hour or two)
 	$(BIN)/python -m benchmarks.mnist $(ARGS)
