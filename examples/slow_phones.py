@@ -1,4 +1,4 @@
-"""Two hundred phones of which some are a hundred times slower: what waiting for all of them costs, and what does not."""
+"""Two hundred phones, some of them a hundred times slower: what waiting for all of them costs, and what does not."""
 
 import numpy as np
 import torch

@@ -80,6 +80,13 @@ class Load:
         """K, how many clients there are."""
         return len(self.clients)
 
+    def take(self, rows: Int) -> Load:
+        """What some of them are asked, those at these places: sound, for the whole is."""
+        part = object.__new__(Load)
+        for name in ("clients", "work", "down", "up", "step"):
+            object.__setattr__(part, name, getattr(self, name)[rows])
+        return part
+
     def row(self, k: int) -> Load:
         """What one of them is asked, the k-th."""
         if len(self) == 1 and k == 0:
@@ -188,11 +195,13 @@ def journeys(
     begin = fleet.availability.next_on(who, start)
     begin[begin > start + patience] = np.inf
     there = np.isfinite(begin)
-    z_down, z_up = normal_pairs(seed, "transfer", who, round)
     jitter = fleet.jitter[who]
-    download = load.down / fleet.down[who] * np.exp(jitter * z_down)
-    upload = load.up / fleet.up[who] * np.exp(jitter * z_up)
-    kept = load.up / fleet.up[who] * np.exp(jitter * margin)
+    download, upload = load.down / fleet.down[who], load.up / fleet.up[who]
+    kept = upload
+    if jitter.any():
+        z_down, z_up = normal_pairs(seed, "transfer", who, round)
+        kept = upload * np.exp(jitter * margin)
+        download, upload = download * np.exp(jitter * z_down), upload * np.exp(jitter * z_up)
     left = np.where(there, deadline - kept - download - np.where(there, begin, 0.0), 0.0)
     work = np.where(there, _fitting(load, fleet.seconds[who], left), 0.0)
     compute = work * fleet.seconds[who]
@@ -215,13 +224,17 @@ def _fitting(load: Load, seconds: Float, left: Float) -> Float:
 def _losses(fleet: Fleet, load: Load, begin: Float, whole: Float, seed: int, round: int | Int) -> tuple[Float, Int]:
     """When each would be lost, (K,), and to what: a failure by the hour, one by the round, or the end of its time."""
     who = load.clients
-    by_hour, by_round = uniform_pairs(seed, "failure", who, round)
-    moment, _ = uniform_pairs(seed, "moment", who, round)
-    hazard = fleet.hazard[who]
-    with np.errstate(over="ignore"):  # a hazard so small that nobody lives to see it
-        after = np.divide(-np.log(by_hour) * HOUR, hazard, out=np.full(len(who), np.inf), where=hazard > 0)
-    after = np.minimum(after, np.where(by_round < fleet.dropout[who], moment * whole, np.inf))
+    hazard, dropout, after = fleet.hazard[who], fleet.dropout[who], np.full(len(who), np.inf)
+    if hazard.any() or dropout.any():
+        by_hour, by_round = uniform_pairs(seed, "failure", who, round)
+        with np.errstate(over="ignore"):  # a hazard so small that nobody lives to see it
+            np.divide(-np.log(by_hour) * HOUR, hazard, out=after, where=hazard > 0)
+        failing = np.flatnonzero(by_round < dropout)
+        moment, _ = uniform_pairs(seed, "moment", who[failing], np.broadcast_to(round, who.shape)[failing])
+        after[failing] = np.minimum(after[failing], moment * whole[failing])
     there = np.isfinite(begin)
-    leaves = np.where(there, fleet.availability.until(who, np.where(there, begin, 0.0)), np.inf)
+    leaves = np.full(len(who), np.inf)
+    if not fleet.availability.everybody:
+        leaves = np.where(there, fleet.availability.until(who, np.where(there, begin, 0.0)), np.inf)
     dropped = begin + after
     return np.minimum(dropped, leaves), np.where(dropped <= leaves, Fate.DROPPED, Fate.LEFT).astype(np.int64)

@@ -101,7 +101,7 @@ class Flow(Schedule):
             who = np.sort(keys.generator(coins, "room").choice(who, room, replace=False))
         if len(who):
             self.table.observe(round, who, [])
-            self.arrivals.start(self._asked(who), round)
+            self.arrivals.start(self._load.take(who), round)
 
     def _next(self, round: int, seed: int, inside: list[int]) -> tuple[Event, Outcome]:
         """The next end; where nobody is on the way, time passes until somebody is asked."""

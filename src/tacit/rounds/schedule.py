@@ -129,7 +129,7 @@ class Schedule:
         cohort = drawn(self._selection, self._asked_for_losses(table, seed, round, losses), seed, round)
         cohort = replace(cohort, sampling=claimed(cohort.sampling, self.fleet, self.closing))
         rule = self._definite(len(cohort.clients))
-        load = self._asked(cohort.clients)
+        load = self._load.take(cohort.clients)
         outcome = self._clock.round(self._calls, load, rule, self.now, patience=self.attendance.patience)
         if self.lasting:
             assert rule.seconds is not None
@@ -366,10 +366,6 @@ class Schedule:
 
     def _restored(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes up what is not of every schedule."""
-
-    def _asked(self, clients: Int) -> Load:
-        every = self._load
-        return Load(clients, every.work[clients], every.down[clients], every.up[clients], every.step[clients])
 
     def _definite(self, asked: int) -> Closing:
         """The rule with nothing left open."""
