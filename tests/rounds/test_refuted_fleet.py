@@ -273,3 +273,65 @@ def test_what_a_selection_uses_is_told():
     uses = federation(selection=tacit.Oort(10)).run(1).facts["selection_uses"]
     assert sorted(uses) == ["client losses", "participation", "system"]
     assert fleet.FedBuff and federation().run(1).facts["selection_uses"] == []
+
+
+@pytest.mark.parametrize("devices", [None, lognormal(40, 1)], ids=["without a fleet", "fleet"])
+@pytest.mark.parametrize("crash", [0, 1, 2, 4])
+def test_a_record_private_run_with_memory_goes_on_with_the_memory_that_it_had(tmp_path, monkeypatch, crash, devices):
+    from tacit.rounds.server import Server
+
+    options = {
+        "population": of_sizes([12] * 40),
+        "selection": tacit.Uniform(15),
+        "fleet": devices,
+        "algorithm": tacit.Scaffold(tacit.SGD(lr=0.1, batch_size=4, epochs=1)),
+        "record_privacy": tacit.RecordLevel(epsilon=50.0, clip=1.0, insecure_seed=1),
+    }
+    step = Server.step
+
+    def crashing(self, total, round):
+        if round == crash:
+            raise KeyboardInterrupt
+        return step(self, total, round)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = federation(**options).run(6)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Server, "step", crashing)
+            federation(**options).run(6, checkpoint=tmp_path, checkpoint_every=1)
+        resumed = federation(**options).run(6, checkpoint=tmp_path, resume=True)
+    assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
+
+
+def test_a_little_patience_is_no_worse_than_none():
+    """All are there from the second hour on."""
+    on = Availability.of_intervals(40, np.arange(40), np.full(40, 7200.0), np.full(40, 80000.0), 86400.0)
+    devices = Fleet.of(np.ones(40), availability=on)
+    for patience in (0.0, 60.0):
+        cohorts, _ = sums(2, selection=tacit.Poisson(20), fleet=devices, closing=Deadline(600.0, patience=patience))
+        assert all(len(cohort) > 5 for cohort in cohorts)
+
+
+def test_clients_that_are_lost_in_a_secure_sum_are_no_reports_in_the_books():
+    run = federation(
+        selection=tacit.Uniform(30),
+        fleet=lognormal(40, 1, dropout=0.0),
+        aggregation=tacit.SecureSum(lost=0.02, dropout=0.3),
+    ).run(4)
+    lost = sum(row["lost"] for row in run.rows)
+    books = run.facts["fleet"]
+    assert lost > 0 and books["failures"]["dropped"] == sum(30 - row["clients"] for row in run.rows)
+    assert books["wasted_fraction"] > 0
+
+
+def test_virtual_hours_are_the_same_in_the_history_and_in_the_books():
+    half = np.where(np.arange(40) % 2, 1000.0, 1800.0)
+    there = Availability.of_intervals(40, np.arange(40), half, half + 1800, 7200.0)
+    run = federation(fleet=Fleet.of(np.ones(40), availability=there), selection=tacit.Uniform(10)).run(3)
+    assert run.facts["fleet"]["virtual_hours"] == pytest.approx(run.rows[-1]["virtual_hours"])
+
+
+def test_a_pool_that_nobody_meets_is_said_at_once():
+    with pytest.raises(RoundFailed, match=r"at no time of the day is a device there that Eligible"):
+        federation(selection=Eligible(tacit.Uniform(5), memory=1e9), fleet=lognormal(40, 1)).run(1)

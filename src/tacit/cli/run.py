@@ -134,7 +134,7 @@ def on_fleet(fleet: str | None, option: str = "--fleet") -> list[tuple[str, str,
         return [(option, "fleet.name", RECIPES[fleet].__name__)]
     if not Path(fleet).expanduser().is_file():
         hint = nearest(fleet, RECIPES)
-        raise UsageError(f"there is no fleet and no file {fleet!r}: {hint} Or give a .csv, .json or .npz of profiles")
+        raise UsageError(f"there is no fleet and no file {fleet!r}: {hint}; or give a .csv, .json or .npz of profiles")
     path = str(Path(fleet).expanduser())
     return [(option, "fleet.name", Trace.__name__), (option, "fleet.profiles", path)]
 

@@ -71,6 +71,16 @@ class Outcome:
         nothing, never = np.zeros(len(fate)), np.full(len(fate), np.inf)
         return replace(self, fate=fate, work=nothing, arrival=never)
 
+    def without(self, lost: Int) -> Outcome:
+        """The same round if these clients (L,) had failed: they were lost, or set aside, after they had trained."""
+        if not len(lost):
+            return self
+        gone = self.counts & np.isin(self.clients, lost)
+        fate = np.where(gone, Fate.DROPPED, self.fate).astype(np.int64)
+        return replace(
+            self, fate=fate, work=np.where(gone, 0.0, self.work), arrival=np.where(gone, np.inf, self.arrival)
+        )
+
     @property
     def failures(self) -> dict[str, int]:
         """How many clients do not count, by reason: "late", "dropped", "left", "unavailable"."""

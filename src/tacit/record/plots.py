@@ -269,8 +269,8 @@ def device_hours(used: Mapping[str, float], wasted: Mapping[str, float]) -> str:
 
 
 def failures(history: pandas.DataFrame) -> str | None:
-    """Clients whose report did not come, by reason, round by round; None where that is not known."""
-    names = [name for name in REASONS if name in history and history[name].notna().any()]
+    """Clients whose report did not come, by reason, round by round; None where that is not known, or all did."""
+    names = [name for name in REASONS if name in history and history[name].fillna(0).any()]
     if not names:
         return None
 

@@ -19,6 +19,8 @@ Bool: TypeAlias = NDArray[np.bool_]
 
 STEP = 600.0
 """Seconds between two looks at who is there, while too few are."""
+DAY = 86400.0
+"""Seconds for which a better time is looked for."""
 TIMEOUT = 7200.0
 """Seconds for which as many are waited for as there should be."""
 
@@ -44,8 +46,8 @@ class Attendance:
     def table(self, table: ClientTable, now: float, round: int, due: Bool | None = None) -> ClientTable:
         """The table with those in its pool who can be asked, at the time when enough of them can, from `now` on.
 
-        After `TIMEOUT` the least will do; where not even that many can within a period, it is the time when most can.
-        Where clients are waited for, it is now, and all can be asked who will be there in time.
+        After `TIMEOUT` the least will do; where not even that many can within a day, it is the time when most can.
+        Where clients are waited for, those count who will be there in time.
 
         Args:
             table: of the clients.
@@ -54,25 +56,33 @@ class Attendance:
             due: (N,) who alone can be drawn, where clients take turns in an order; None for everybody.
 
         Raises:
-            RoundFailed: nobody is ever there.
+            RoundFailed: nobody is ever there, or nobody whom the selection may draw.
         """
-        when = self.clock.fleet.availability
-        if self.patience:
-            return replace(table, pool=when.next_on(None, now) <= now + self.patience, now=now)
-        found = replace(table, pool=when.available(None, now), now=now)
+        period = self.clock.fleet.availability.period
+        found = replace(table, pool=self._there(now), now=now)
         if self._eligible(found, round, due) >= self.enough:
             return found
         awake, most = self.clock.wake(now), -1
         if not isfinite(awake):
             raise RoundFailed(f"round {round + 1}: no device of the fleet is ever there: look at its availability")
-        for step in range(int(when.period / STEP) + 1):
+        for step in range(int(min(period, DAY) / STEP) + 1):
             at = awake + step * STEP
-            table = replace(table, pool=when.available(None, at), now=at)
+            table = replace(table, pool=self._there(at), now=at)
             many = self._eligible(table, round, due)
             found, most = (table, many) if many > most else (found, most)
             if many >= (self.enough if at < now + TIMEOUT else self.least):
                 return table
+        if not most:
+            raise RoundFailed(
+                f"round {round + 1}: at no time of the day is a device there that {self.selection!r} may draw: ask for "
+                "less, or for longer turns"
+            )
         return found
+
+    def _there(self, at: float) -> Bool:
+        """(N,) who is there at a time, or will be within the patience."""
+        when = self.clock.fleet.availability
+        return when.next_on(None, at) <= at + self.patience if self.patience else when.available(None, at)
 
     def _eligible(self, table: ClientTable, round: int, due: Bool | None) -> int:
         """How many of those who are there the selection could draw."""

@@ -357,7 +357,10 @@ class Gathering:
         clients = found["clients"].numpy()
         if not self.memory.fits(clients, found["memory"]):
             raise StorageError(f"the stored sum of round {round + 1} is damaged: remove it, and it is charged anew")
-        self.memory.restore(clients, found["memory"])
+        if self.guard is not None:
+            self.memory.restore(clients, found["memory"])
+        elif self.memory.size:  # the server's step commits those who are known to have been counted
+            self.memory.stage(clients, found["memory"], self.memory.slots_of(clients))
 
     def _require_some(self, total: Total, call: Call, round: int) -> None:
         """A private round in which training failed for everybody fails the run: nothing but noise would be learned."""

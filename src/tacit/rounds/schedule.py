@@ -91,6 +91,7 @@ class Schedule:
             return
         self._load, self._most = loads(federation, self.fleet, down, up)
         self._clock, self._tally = Clock(self.fleet, federation.seed), Tally(self.fleet)
+        self._tally.start = 0.0  # the wait for the first devices is part of the run
         seconds = expected(self.fleet, self._load)
         self._rule = self.closing = federation.closing or PartialWork()
         if isinstance(self.closing, Deadline) and self.closing.share is not None:
@@ -211,6 +212,8 @@ class Schedule:
         when = f"{pause / 60:g} minutes of virtual time later" if pause else "with the next reports"
         said = f"round {round + 1}: {reason}" if self._private else str(error)
         text = f"{said}. Given up, and tried again {when}"
+        if not self._private and len(call.cohort.clients) < self.attendance.least:
+            text += ". Too few devices are there: wait for others with closing=PartialWork(patience=86400)"
         warnings.warn(text, TacitWarning, stacklevel=2)
 
     def _passed_over(self, call: Call, outcome: Outcome, reason: str, round: int) -> float:
@@ -243,7 +246,7 @@ class Schedule:
         outcome = call.outcome
         if outcome is None:
             return {}
-        self._tally.add(outcome)
+        self._tally.add(outcome if self._private else outcome.without(np.setdiff1d(outcome.counted, counted)))
         self._follow(outcome)
         self.now = outcome.end
         return self._row(call, outcome, given_up, round)
@@ -270,7 +273,8 @@ class Schedule:
             return {}
         self._calls += 1
         if self.lasting:
-            self.now += float(self._rule.seconds or 0.0)
+            began = self.attendance.table(self.table, self.now, round).now
+            self.now = began + float(self._rule.seconds or 0.0)
         hours = self.now / HOUR if self.lasting else None
         return {"virtual_hours": hours, **dict.fromkeys(("asked", *REASONS, "given_up"))}
 

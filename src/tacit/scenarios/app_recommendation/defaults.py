@@ -69,17 +69,18 @@ def training(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
 def _timing(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
     """On phones, which are there a few hours of a day, each by its own habits.
 
-    Cohorts by coins of a few hundred are there only over a day: a private run waits for them. Other rounds take
-    seconds, and one after another they would train the same phones all the time: each waits for its next turn.
+    Cohorts by coins of a few hundred are there only over a day, and so is most of a small population: such rounds wait
+    for them. Others take seconds, and one after another they would train the same phones all the time: each waits for
+    its next turn.
     """
     fleet = given.get("fleet")
     if (fleet.get("name", "Phones") if isinstance(fleet, Mapping) else fleet) != "Phones":
         return {}
-    if private:
-        return {"closing": {"name": "PartialWork", "patience": DAY}}
     drawn = training(given, private)["selection"].get("cohort", 0)
     room = films(source(given)) or _generated(given) >= GAP * drawn
-    return {"pool": {"gap": GAP}} if drawn and room and "selection" not in given else {}
+    if private or not drawn or not room:
+        return {"closing": {"name": "PartialWork", "patience": DAY}}
+    return {"pool": {"gap": GAP}} if "selection" not in given else {}
 
 
 def _cohort(given: Mapping[str, Any], cohort: int, private: bool) -> dict[str, Any]:
