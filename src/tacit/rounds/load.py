@@ -92,8 +92,7 @@ def enough(federation: Federation) -> tuple[int, int]:
     sampling = federation.selection.sampling(len(federation.population))
     fewest = 1 if how is None else how.fewest(federation.sampling)
     if sampling.rate is not None:
-        share = 0.0 if private else federation.minimum * sampling.size
-        needed = _for_coins(max(fewest if how is not None or not private else 0, ceil(share)), sampling)
+        needed = _for_coins(0 if private and how is None else fewest, sampling)
         return needed, needed
     share = 1.0 if private or sampling.kind == "everyone" else federation.minimum * sampling.size
     least = max(ceil(fewest * SPARE) if how is not None else 1, ceil(share), 1)
