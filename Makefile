@@ -25,8 +25,19 @@ help:  ## List the targets
 demo: $(VENV)/.core  ## Install tacit and watch phones train an app recommender together (runs/demo)
 	$(BIN)/tacit run app-recommendation --out runs/demo --overwrite
 
+.PHONY: system
+system:  ## Install the Debian packages of some tests: a database server, a browser (they skip, and say so, without)
+	@missing=""; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing \
+		>/dev/null || echo "could not install$$missing: the tests that need them skip"; \
+	fi
+
 .PHONY: test
-test: $(VENV)/.dev  ## Run the tests, the slow ones excepted
+test: system $(VENV)/.dev  ## Run the tests, the slow ones excepted
 	$(TESTS) $(PARALLEL) -m "not slow"
 
 .PHONY: test-slow
@@ -69,9 +80,21 @@ bench-poisoning: $(VENV)/.core  ## Measure what false reports do to accuracy, wi
 bench-selection: $(VENV)/.core  ## Measure selection and closing rules on a fleet, in virtual time (about half an hour)
 	$(BIN)/python -m benchmarks.selection $(ARGS)
 
+.PHONY: bench-network
+bench-network: $(VENV)/.core  ## Measure the network: rounds, uploads, idle participants, beside Flower's deployment
+	$(BIN)/python -m benchmarks.network $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev  ## 1,000 rounds over the network with kills and cut connections (takes a while)
+	$(TESTS) -n 0 -s -m slow tests/network/test_soak.py
+
 .PHONY: bench-mnist
 bench-mnist: $(VENV)/.core  ## Measure accuracy on MNIST against epsilon (takes an hour or two)
 	$(BIN)/python -m benchmarks.mnist $(ARGS)
+
+.PHONY: protocol
+protocol: $(VENV)/.dev  ## Generate the messages of the network's protocol anew
+	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src src/tacit/network/wire/tacit.proto
 
 .PHONY: docs
 docs: $(VENV)/.docs  ## Build the documentation (site/)
@@ -93,7 +116,7 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: $(VENV)/pyvenv.cfg $(SETTINGS)
-	$(PIP) -e .
+	$(PIP) -e '.[network]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/pyvenv.cfg $(SETTINGS)

@@ -32,6 +32,7 @@ _HOMES = {
     "FedAvgM": "tacit.algorithms.fedopt",
     "FedBuff": "tacit.fleet.buffered",
     "FedDyn": "tacit.algorithms.feddyn",
+    "Coordinator": "tacit.network.coordinator",
     "Federation": "tacit.federation",
     "FedNova": "tacit.algorithms.fednova",
     "FedProx": "tacit.algorithms.fedprox",
@@ -45,6 +46,7 @@ _HOMES = {
     "NormBound": "tacit.aggregation.norm_bound",
     "Oort": "tacit.selection.oort",
     "OverSelected": "tacit.selection.overselected",
+    "Participant": "tacit.network.participant",
     "PartialWork": "tacit.fleet.closing",
     "Patience": "tacit.record.stopping",
     "Poisson": "tacit.selection.cohort",
@@ -60,6 +62,7 @@ _HOMES = {
     "RoundFailed": "tacit.errors",
     "Run": "tacit.record.run",
     "Scaffold": "tacit.algorithms.scaffold",
+    "Schema": "tacit.population.schema",
     "SecureSum": "tacit.aggregation.secure_sum",
     "Separated": "tacit.selection.cohort",
     "SGD": "tacit.learning.solver",
@@ -144,12 +147,15 @@ if TYPE_CHECKING:
     from tacit.learning.solver import SGD as SGD
     from tacit.learning.solver import Adam as Adam
     from tacit.learning.task import Task as Task
+    from tacit.network.coordinator import Coordinator as Coordinator
+    from tacit.network.participant import Participant as Participant
     from tacit.population.partition import IID as IID
     from tacit.population.partition import ByColumn as ByColumn
     from tacit.population.partition import Dirichlet as Dirichlet
     from tacit.population.partition import Quantity as Quantity
     from tacit.population.partition import Shards as Shards
     from tacit.population.population import Population as Population
+    from tacit.population.schema import Schema as Schema
     from tacit.privacy.local_level import LocalLevel as LocalLevel
     from tacit.privacy.record_level import RecordLevel as RecordLevel
     from tacit.privacy.user_level import UserLevel as UserLevel

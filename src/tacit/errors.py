@@ -37,6 +37,10 @@ class IncompatibleOptions(UsageError):
     """Two choices, each valid alone, that do not go together. The message says why."""
 
 
+class MissingExtra(UsageError, ImportError):
+    """A part of tacit whose libraries are not installed here: the message names the extra that brings them."""
+
+
 class RoundFailed(TacitError):
     """A round in which too few reports remained, or whose step is not finite. What was checkpointed can be resumed."""
 

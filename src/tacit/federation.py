@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from tacit.record.stopping import Stopping
 from tacit.rounds import overlapping
 from tacit.rounds.differing import compression, submodels
 from tacit.rounds.loop import Loop
+from tacit.rounds.place import Place
 from tacit.rounds.securing import clip_for, grid_of
 from tacit.selection.claim import claimed
 from tacit.selection.cohort import Everyone, Sampling, Selection
@@ -42,7 +44,7 @@ from tacit.venue.local_training import LocalTraining
 
 Weights = Mapping[str, Tensor] | str | Path
 
-_ALONE = threading.RLock()
+ALONE = threading.RLock()
 """Runs of one process take turns: tracing patches `nn.Module` for all threads, and dropout draws from torch's one
 global generator, so two at once would disturb each other's bits."""
 
@@ -108,7 +110,7 @@ class Federation:
         self.by_tier = by_tier
         self.selection: Selection = Everyone() if selection is None else selection
         self.workers = plain(workers) if workers is not None else os.cpu_count() or 1
-        with _ALONE:
+        with ALONE:
             check(self, population, stages)
             self.given, self.population = population, population.cast(task.dtype)
             if fleet is not None and fleet.names is not None:
@@ -147,6 +149,7 @@ class Federation:
         resume: bool = False,
         start: Weights | None = None,
         progress: bool | None = None,
+        place: Place | None = None,
     ) -> Run:
         """Trains for `rounds` rounds, or until a stopping rule says so. Runs in several threads take turns.
 
@@ -161,6 +164,7 @@ class Federation:
             resume: go on from the newest checkpoint in `checkpoint`, bit for bit.
             start: weights to start from instead of the model's own: a mapping, or a safetensors file.
             progress: show a progress bar; by default only on a terminal.
+            place: where reports are made and summed; on this machine when None.
 
         Returns:
             The run: model, history, facts.
@@ -179,9 +183,11 @@ class Federation:
         for level in (self.privacy, self.record_privacy):
             if level is not None:
                 require_released(level, rules)
-        with _ALONE, torch.inference_mode(False), torch.enable_grad():
+        turn = ALONE if place is None else nullcontext()
+        with turn, torch.inference_mode(False), torch.enable_grad():
             evaluation = Evaluation(self.task, test) if test is not None else None
-            loop = Loop(self, int(rounds), evaluation, int(evaluate_every), rules, with_progress(hooks, progress))
+            hooks = with_progress(hooks, progress)
+            loop = Loop(self, int(rounds), evaluation, int(evaluate_every), rules, hooks, place)
             if start is not None:
                 loop.server.start_from(start)
             engine = loop.restore(checkpoints.latest(folder)) if resume and folder is not None else self.engine

@@ -49,4 +49,9 @@ def commands(block: Fenced) -> Iterator[Command]:
 
 
 def that_run() -> list[Path]:
-    return [page for page in PAGES if any(blocks(page, *RUN))]
+    return [page for page in PAGES if any(blocks(page, *RUN)) and page not in that_serve()]
+
+
+def that_serve() -> list[Path]:
+    """Pages with commands that go on in the background: processes that speak with each other."""
+    return [page for page in PAGES if any(c.line.endswith(" &") for b in blocks(page, "console") for c in commands(b))]

@@ -9,6 +9,10 @@ import pytest
 
 import tacit.errors
 from tacit.learning.ladder import ENGINES
+from tacit.network.consent.policy import Policy
+from tacit.network.consent.reading import SECTIONS
+from tacit.network.http.limits import Limits
+from tacit.plan.network import Network
 from tacit.plan.parts import PARTS
 from tacit.record.result import Result
 from tests.docs.pages import PAGES, ROOT, blocks, name_of
@@ -66,6 +70,38 @@ def test_the_algorithms_page_has_every_method() -> None:
 def test_the_concepts_page_explains_every_engine_of_the_ladder() -> None:
     page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     assert not [name for name in ENGINES if name != "auto" and f"| `{name}` |" not in page]
+
+
+def test_the_pages_on_the_network_say_how_long_is_waited_as_it_is() -> None:
+    for name, ending in (("network", ""), ("deployment", " s")):
+        page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for field in ("patience", "answer", "absence"):
+            assert f"| `{field}` | {getattr(Network(), field):g}{ending} |" in page
+
+
+def test_the_network_page_has_every_key_of_a_policy() -> None:
+    text = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
+    table = text[text.index("## The policy of a participant") :]
+    assert not [
+        key for keys in SECTIONS.values() for key in keys if key not in table and not key.startswith("insecure_")
+    ]
+    assert f"`true`, {Policy().minimum}, {Policy().corrupt:g}, {Policy().sigma}" in table
+
+
+def test_the_deployment_page_states_the_limits_as_they_are() -> None:
+    page, limits = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8"), Limits()
+    rows = [
+        f"| connections | {limits.connections:,}; from one address {limits.per_address:,} |",
+        f"| requests of one participant | {limits.requests:g} a second, {limits.burst} at once |",
+        f"| enrolments from one address | {limits.enrolments:g} a second |",
+        f"| one request | {limits.body >> 20} MiB; a chunk {limits.chunk >> 20} MiB; all bodies together "
+        f"{limits.memory >> 20} MiB of memory |",
+        f"| uploads that are not complete | {limits.spool >> 30} GiB; {limits.headroom >> 20} MiB of the disk stay "
+        "free |",
+        f"| of these, one participant's | {limits.share >> 30} GiB as announced, or a single one;",
+        f"| a slow peer | {limits.idle:g} s of silence; below {limits.rate >> 10} KiB/s after {limits.grace:g} s |",
+    ]
+    assert not [row for row in rows if row not in page]
 
 
 def test_the_english_and_the_chinese_readme_show_the_same_code_and_the_example_in_the_repository() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import runpy
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
@@ -85,3 +90,41 @@ def test_slow_phones_need_not_be_waited_for(run: Any) -> None:
     waiting, partial, flowing = (runs[name].rows[-1] for name in ("wait for all", "partial work", "buffers of 15"))
     assert min(row["test_accuracy"] for row in (partial, flowing)) > waiting["test_accuracy"] - 0.03
     assert max(row["virtual_hours"] for row in (partial, flowing)) < waiting["virtual_hours"] / 3
+
+
+def test_five_clinics_learn_over_the_network_by_numpy_alone_and_one_of_them_with_its_flower_client(
+    run: Any, tmp_path: Path
+) -> None:
+    coordinate = run("network_coordinator.py", run_name="example")["coordinate"]
+    clinic = run("network_participant.py", run_name="example")["take_part"]
+    flower = run("network_flower.py", run_name="example")["take_part"]
+    trained = in_background(lambda: coordinate(port=0))
+    invitations = tmp_path / "runs" / "clinics" / "invitations.txt"
+    until(lambda: trained.done() or (invitations.exists() and len(invitations.read_text().splitlines()) == 5))
+    parts = [in_background(lambda k=k: (clinic if k < 4 else flower)(k)) for k in range(5)]
+    ended, trained = [one.result(120) for one in parts], trained.result(120)
+    assert [one.rounds for one in ended] == [10] * 5
+    assert trained.rows[-1]["loss"] < 1.2 < 10 < trained.rows[0]["loss"]
+    assert all(torch.equal(one.model["weight"], trained.tensors["weight"]) for one in ended)
+
+
+def in_background(act: Callable[[], Any]) -> Future[Any]:
+    """Does it in a thread that nobody waits for where a test has failed."""
+    future: Future[Any] = Future()
+
+    def carry_out() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=carry_out, daemon=True).start()
+    return future
+
+
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits until something is so."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -335,3 +335,10 @@ def test_virtual_hours_are_the_same_in_the_history_and_in_the_books():
 def test_a_pool_that_nobody_meets_is_said_at_once():
     with pytest.raises(RoundFailed, match=r"at no time of the day is a device there that Eligible"):
         federation(selection=Eligible(tacit.Uniform(5), memory=1e9), fleet=lognormal(40, 1)).run(1)
+
+
+def test_the_quantile_of_partial_work_counts_the_margin_that_clients_leave_for_their_transfers():
+    """All take the same time, and one step is all of their work: without the margin nobody could do it in time."""
+    devices = Fleet.of(np.ones(40), up=10.0, jitter=0.4)
+    run = federation(fleet=devices, closing=PartialWork(), algorithm=tacit.FedAvg(tacit.SGD(lr=0.1))).run(3)
+    assert sum(row["late"] for row in run.rows) <= 20  # about 2.3 % of uploads, and as many downloads, take longer

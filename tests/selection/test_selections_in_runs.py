@@ -62,14 +62,10 @@ def test_a_run_that_was_cut_off_draws_the_same_cohorts(tmp_path, rule):
     assert same(whole, resumed) and whole.facts["fleet"] == resumed.facts["fleet"]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=repr)
-def test_a_rule_needs_no_fleet(rule):
-    if isinstance(rule, Eligible):
-        pytest.skip("nothing is known of devices without a fleet: nobody is eligible")
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "Eligible" not in repr(rule)], ids=repr)
+def test_a_rule_that_requires_nothing_of_devices_needs_no_fleet(rule):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if "Eligible" in repr(rule):
-            rule = Spaced(rule.inner.inner, rule.gap, rule.most)
         one, two = (federation(selection=rule).run(4) for _ in range(2))
     assert same(one, two)
 

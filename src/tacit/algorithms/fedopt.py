@@ -47,7 +47,7 @@ class Adaptive(Algorithm):
     published, unless `bias_correction=True` asks for Adam's (m divided by `1 - beta1^t`, v by `1 - beta2^t`, and v
     then starts at 0).
 
-    Args:
+    Attributes:
         solver: local solver.
         server_lr: eta of the server.
         beta1: decay of the first moment.

@@ -16,6 +16,10 @@ HOUR = 3600.0
 PLAIN_WIDTH = 160  # columns where nobody looks at a terminal
 
 
+PARTICIPANTS = "each participant protects its own records, by noise in its local steps: its own log and ledger say more"
+"""What a coordinator's run says of a protection that it does not see."""
+
+
 def out() -> Console:
     """Standard output: with colours on a terminal, plain text elsewhere."""
     from rich.console import Console
@@ -103,10 +107,11 @@ def _summed(result: Result) -> str:
         return "the server sees every one (aggregation = none)"
     if "who_can_decrypt" in how:
         return f"summed by {how['protocol']}, at least {how['minimum']} together; {how['who_can_decrypt']}"
-    run = "the whole protocol" if how["protocol"] == "full" else "what the protocol computes, without its messages"
+    ways = {"full": "simulated: the whole protocol", "network": "between machines"}
+    run = ways.get(how["protocol"], "simulated: what the protocol computes, without its messages")
     return (
         f"summed by secure aggregation, at least {how['minimum']} together ({how['neighbours']} neighbours each, "
-        f"threshold {how['threshold']}); simulated: {run}"
+        f"threshold {how['threshold']}); {run}"
     )
 
 
@@ -119,6 +124,8 @@ def _privacy(result: Result) -> str:
         if records.get("record") is not None:
             alone += f". A record is {records['record']['en']}"
         return alone if told is None else f"{_of_clients(told)}; {alone}"
+    if told is None and PARTICIPANTS in result.notes:
+        return PARTICIPANTS
     return _of_clients(told)
 
 

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tacit.cli.console import PARTICIPANTS
 from tacit.cli.twin import PLAIN, PRIVATE, beside_its_twin, labelled
 from tacit.errors import Interrupted
 from tacit.record.folder import PLAN, REPORT, RESULT, RunFolder
@@ -147,6 +149,17 @@ def _recorded(
     result = _result(plan, folder, prepared, federation, run, standing)
     folder.write(RESULT, result.json_text)
     return result
+
+
+def recorded(plan: Plan, folder: RunFolder, prepared: Prepared, run: Run) -> Result:
+    """Writes plan, report and result of a run that took place elsewhere, measured on data that are at hand here."""
+    from tacit.plan import written
+
+    folder.write(PLAN, written(plan))
+    standing = labelled(plan, prepared.standing(run.model, full=False, workers=1))
+    if plan.record_privacy is not None:
+        standing = replace(standing, notes=(*standing.notes, PARTICIPANTS))
+    return _recorded(plan, folder, prepared, federated(plan, prepared), run, standing)
 
 
 def _write_report(path: Path, plan: Plan, prepared: Prepared, run: Run, standing: Standing) -> None:

@@ -15,7 +15,28 @@ from typing import Annotated, Any
 import typer
 
 from tacit import __version__
-from tacit.cli import data, doctor, export, fleet, plan, privacy, recommend, resume, run, runs, scenarios, secure, show
+from tacit.cli import (
+    certs,
+    data,
+    demo,
+    doctor,
+    explain,
+    export,
+    fleet,
+    join,
+    participant,
+    plan,
+    privacy,
+    recommend,
+    resume,
+    run,
+    runs,
+    scenarios,
+    secure,
+    serve,
+    show,
+    status,
+)
 from tacit.cli.output import told_output
 from tacit.errors import TacitError
 
@@ -45,6 +66,7 @@ Exit codes:
   5    a run, checkpoint, report or standard output that cannot be written or read
   6    a promise of privacy that cannot be kept as asked, or a budget that is spent
   7    a message of the secure aggregation that breaks its rules
+  8    the other side of a network refused, or cannot be reached
   130  interrupted (Ctrl-C, SIGTERM)
 """
 
@@ -64,6 +86,16 @@ app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("scenarios", epilog=scenarios.EXAMPLES)(scenarios.scenarios)
+app.command("certs", epilog=certs.EXAMPLES)(certs.certs)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+app.command("invite", epilog=join.INVITE)(join.invite)
+app.command("revoke", epilog=join.INVITE)(join.revoke)
+app.command("enroll", epilog=join.ENROLL)(join.enroll)
+app.command("join", epilog=join.JOIN)(join.join)
+app.add_typer(participant.app, name="participant")
+app.command("status", epilog=status.EXAMPLES)(status.status)
+app.command("explain-round", epilog=explain.EXAMPLES)(explain.explain)
+app.add_typer(demo.app, name="demo")
 app.add_typer(plan.app, name="plan")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(secure.app, name="secure")

@@ -157,14 +157,20 @@ def _numbers(name: str, value: ArrayLike, shape: tuple[int, ...], problems: Prob
     return column
 
 
-def expected(fleet: Fleet, load: Load) -> Float:
+def expected(fleet: Fleet, load: Load, margin: float = 0.0) -> Float:
     """The seconds that each client of `load` takes when its transfers take their median time, (K,).
 
     For a deadline at a quantile of them, over a cohort or over the whole fleet.
+
+    Args:
+        fleet: the devices.
+        load: what they do.
+        margin: standard deviations of jitter by which its transfers may take longer.
     """
     load.check(fleet)
     who = load.clients
-    return load.down / fleet.down[who] + load.work * fleet.seconds[who] + load.up / fleet.up[who]
+    transfers = load.down / fleet.down[who] + load.up / fleet.up[who]
+    return load.work * fleet.seconds[who] + transfers * np.exp(fleet.jitter[who] * margin)
 
 
 def journeys(

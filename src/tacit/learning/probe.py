@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import random
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from tacit.learning.reach import reached
 
 EXAMPLES = 8
 """Examples that a probe looks at."""
+TRIES = 4
+"""How often a model is tried again where other threads may have changed what was looked at."""
 OWN = ("_parameters", "_buffers", "_modules", "training")
 Loss = Callable[[Tensor, Tensor], Any]
 
@@ -49,7 +52,19 @@ class Probe:
 
 
 def probe(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Probe:
-    """Tries `model` and `loss` on the first examples of `x` and `y` (R, ...). Generators are left as they were."""
+    """Tries `model` and `loss` on the first examples of `x` and `y` (R, ...). Generators are left as they were.
+
+    Where other threads run, what changed may be their doing: a model that changes something does so every time.
+    """
+    found = _probed(model, loss, x, y)
+    for _ in range(TRIES):
+        if found.effects is None or threading.active_count() == 1:
+            break
+        found = _probed(model, loss, x, y)
+    return found
+
+
+def _probed(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> Probe:
     every = {name: bool(torch.isfinite(b).all()) for name, b in model.named_buffers()}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
     rows = torch.arange(min(len(x), EXAMPLES))

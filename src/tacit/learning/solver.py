@@ -175,8 +175,11 @@ class Adam:
 
     Args:
         lr: learning rate, or a schedule over rounds.
-        batch_size, epochs, steps: as for `SGD`.
-        beta1, beta2: decay of the first and second moment, in [0, 1).
+        batch_size: as for `SGD`.
+        epochs: as for `SGD`.
+        steps: as for `SGD`.
+        beta1: decay of the first moment, in [0, 1).
+        beta2: decay of the second moment, in [0, 1).
         eps: added to the root of the second moment.
         weight_decay: L2 penalty added to the gradient, per unit of parameter.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tacit.fleet import ByTier, Closing, FedBuff, Fleet
     from tacit.fleet.recipe import Recipe
     from tacit.learning.solver import Solver
+    from tacit.plan.network import Network
     from tacit.plan.plan import Part, Plan
     from tacit.privacy.record_level import RecordLevel
     from tacit.privacy.user_level import UserLevel
@@ -110,6 +111,20 @@ def closing(plan: Plan) -> Closing | FedBuff | None:
     return None if plan.closing is None else made(plan.closing)
 
 
+def overlapping(plan: Plan) -> FedBuff | None:
+    """How rounds overlap; None where they do not."""
+    from tacit.fleet import FedBuff
+
+    found = closing(plan)
+    return found if isinstance(found, FedBuff) else None
+
+
+def stale_scale(plan: Plan, stale: int) -> float:
+    """By what an update is multiplied that is so many versions old."""
+    how = overlapping(plan)
+    return 1.0 if how is None else how.scale(stale)
+
+
 def stages(plan: Plan) -> list[Stage]:
     """What stands around the sum: a rotation, and what makes reports shorter."""
     return [made(part) for part in (plan.rotation, plan.compression) if part is not None]
@@ -118,6 +133,12 @@ def stages(plan: Plan) -> list[Stage]:
 def by_tier(plan: Plan) -> ByTier | None:
     """What devices of each tier are asked to do; None where all do the same."""
     return None if plan.by_tier is None else made(plan.by_tier)
+
+
+def network(plan: Plan) -> Network:
+    """How the run takes place between machines."""
+    built: Network = part_class("Network")() if plan.network is None else made(plan.network)
+    return built
 
 
 def stopping(plan: Plan) -> list[Stopping]:

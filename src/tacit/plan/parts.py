@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "fleet": ("Phones", "Lognormal", "Silos", "Trace"),
     "closing": ("PartialWork", "Deadline", "FirstArrivals", "WaitForAll", "FedBuff", "FedAsync"),
     "by_tier": ("ByTier",),
+    "network": ("Network",),
 }
 ABSENT = tuple(name for name in PARTS if name not in ("algorithm", "solver", "selection"))
 """Sections that a plan need not have. One that is there and names no class is of the first."""
@@ -58,7 +59,10 @@ EITHER: dict[str, tuple[tuple[str, str], ...]] = {
 """Fields of which one replaces the other."""
 
 
-HOMES = dict.fromkeys(PARTS["fleet"], "tacit.fleet.recipe") | {"Pool": "tacit.selection.pool"}
+HOMES = dict.fromkeys(PARTS["fleet"], "tacit.fleet.recipe") | {
+    "Pool": "tacit.selection.pool",
+    "Network": "tacit.plan.network",
+}
 """Where classes lie that tacit does not offer under its own name."""
 ELSEWHERE = ("solver", "weight")
 """Fields that a class's own section does not set: the solver has a section, and the grid of sums sets the weight."""

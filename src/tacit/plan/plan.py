@@ -13,7 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 VERSION = 1
 LEVELS = ("privacy", "record_privacy")
 """The sections that make a run private."""
-OPTIONAL = ("pool", *LEVELS, "aggregation", "robust", "rotation", "compression", "fleet", "closing", "by_tier")
+OPTIONAL = (
+    *("pool", *LEVELS, "aggregation", "robust", "rotation", "compression"),
+    *("fleet", "closing", "by_tier", "network"),
+)
 """Sections that a plan need not have."""
 SEEDS = 2**63  # what a TOML integer holds
 
@@ -94,6 +97,9 @@ class Plan(_Frozen):
     fleet: Part | None = Field(default=None, description="the devices of the clients; none keeps no virtual time")
     closing: Part | None = Field(default=None, description="when a round on a fleet is closed")
     by_tier: Part | None = Field(default=None, description="what devices of each tier are asked to do; none: the same")
+    network: Part | None = Field(
+        default=None, description="how it takes place between machines; a simulation ignores it"
+    )
     stop: Stop = Field(default_factory=Stop, description="when the run ends early")
     run: RunOptions = Field(default_factory=RunOptions, description="how it is carried out; not part of the hash")
 
@@ -131,12 +137,14 @@ class Plan(_Frozen):
 
     @property
     def determining(self) -> dict[str, Any]:
-        """What determines the result: the document without `run`, and without the paths of files known by their sha256.
+        """What determines the result: the document without `run` and `network`, and without the paths of files known by
+        their sha256.
 
         How often the model is evaluated matters only to a rule that waits for a number of evaluations.
         """
         content = self.document
         run = content.pop("run")
+        content.pop("network", None)  # the same plan in a simulation and between machines
         if content["data"].get("sha256"):
             content["data"].pop("source", None)
         if content.get("fleet", {}).get("sha256"):

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tacit.aggregation.secure_sum import SecureSum
 from tacit.checks import MOST
 from tacit.errors import (
     BudgetExceeded,
@@ -35,16 +34,15 @@ from tacit.privacy.accountant import COARSE, FINE, Curve, most
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.correlated import Int, Turns
-from tacit.privacy.distributed import ClipDiscrete, require_room
 from tacit.privacy.event import Charges, Event, Reports, Skellam, Unbounded, charges
 from tacit.privacy.ledger import Account, Entry, Ledger
 from tacit.privacy.noise import NoiseSource
 from tacit.privacy.noising import Noising
-from tacit.privacy.plan import SECURE, SERVER, SHARED, PrivacyPlan, require_cohort
+from tacit.privacy.plan import PrivacyPlan, require_cohort
+from tacit.privacy.promised import promised
 from tacit.privacy.released import Released
 from tacit.privacy.saying import LANGUAGES
 from tacit.privacy.statement import statement
-from tacit.privacy.user_level import SKELLAM
 from tacit.privacy.wording import text
 
 if TYPE_CHECKING:
@@ -343,18 +341,7 @@ def guard_of(federation: Federation, rounds: int, folder: Path | None, saved: Ma
         return None
     population, clip = federation.given, federation.chain.stages[-1]
     assert isinstance(clip, Clip)
-    assert (level.mechanism == SKELLAM) == isinstance(clip, ClipDiscrete), "the clip is that of another mechanism"
-    sampling = federation.sampling
-    how = federation.aggregation
-    fewest, summed = None, SERVER
-    if how is not None:
-        fewest, summed = how.fewest(sampling), SECURE if isinstance(how, SecureSum) else SHARED
-        if isinstance(how, SecureSum) and (how.insecure_unsigned or how.insecure_honest_server):
-            summed += " (insecure)"
-    shares = clip.shares if isinstance(clip, ClipDiscrete) else None
-    plan = PrivacyPlan.of(level, sampling, rounds if saved is None else int(saved["rounds"]), fewest, shares, summed)
-    if isinstance(clip, ClipDiscrete):
-        require_room(clip, plan.noise)
+    plan = promised(federation, rounds if saved is None else int(saved["rounds"]))
     if saved is not None:
         require_same(plan, saved)
         if rounds > plan.rounds:

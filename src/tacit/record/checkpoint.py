@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         flush(partial)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that has turned read-only it stays
+            partial.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written: {error}") from error
 
 
@@ -168,7 +170,8 @@ def save_text(path: Path, text: str) -> None:
         flush(partial)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written: {error}") from error
 
 

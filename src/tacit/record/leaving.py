@@ -69,6 +69,12 @@ def page(summed: Mapping[str, Any]) -> str:
     return f'{text}<div class="table"><table class="said"><tr>{head}</tr>{lines}{total}</table></div>'
 
 
+RUN = {
+    "full": "Simulated by the protocol itself, message by message.",
+    "network": "The protocol ran between machines, message by message.",
+}
+
+
 def _of_masks(summed: Mapping[str, Any]) -> list[str]:
     """What secure aggregation promises, and on what that rests."""
     graph = f"{summed['neighbours']} neighbours each, of which {summed['threshold']} rebuild a secret"
@@ -79,9 +85,7 @@ def _of_masks(summed: Mapping[str, Any]) -> list[str]:
         f"while at most {summed['dropout']:.0%} are lost.",
         *(["Without identities the server could invent clients: use it in tests only."] * (not summed["identities"])),
         "A sum still says something of those in it: differential privacy bounds that, secure aggregation does not.",
-        "Simulated by the protocol itself, message by message."
-        if summed["protocol"] == "full"
-        else "Simulated by what the protocol computes; the sizes are those of its messages.",
+        RUN.get(summed["protocol"], "Simulated by what the protocol computes; the sizes are those of its messages."),
     ]
 
 

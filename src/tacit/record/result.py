@@ -78,9 +78,9 @@ class Result(_Model):
     )
     secure_aggregation: dict[str, Any] | None = Field(
         default=None,
-        description="how reports were summed unseen: protocol (ideal or full), minimum, bits, neighbours, threshold, "
-        "sigma, lost, bytes_up and bytes_down of one client by message; with a shared key protocol is shared-key BFV, "
-        "and who_can_decrypt says by whom reports can be read; null where the server saw every report",
+        description="how reports were summed unseen: protocol (ideal, full or network), minimum, bits, neighbours, "
+        "threshold, sigma, lost, bytes_up and bytes_down of one client by message; with a shared key protocol is "
+        "shared-key BFV, and who_can_decrypt says by whom reports can be read; null where the server saw every report",
     )
     fleet: dict[str, Any] | None = Field(
         default=None,

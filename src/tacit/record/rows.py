@@ -19,7 +19,7 @@ def row_problems(rows: Any) -> list[str]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or row.get("round") != number:
             return [f"entry {number} of its rows is not the record of round {number}"]
-        hidden = HIDDEN if row.get("epsilon") is not None else ()
+        hidden = HIDDEN if "epsilon" in row else ()
         bad = [n for n in NUMBERS if not _is_number(row.get(n)) and not (n in hidden and row.get(n) is None)]
         others = (n for n in row if n in TIMED or n.startswith(("test_", "seconds_")))
         measured = {n: row[n] for n in others if row[n] is not None}

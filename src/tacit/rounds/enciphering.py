@@ -52,6 +52,9 @@ class Enciphering:
     _open: _Session | None = None
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
+    def announce(self, round: int, clients: Int, down: Tensor) -> None:
+        """See `tacit.rounds.securing.Sums.announce`: here nothing follows from it."""
+
     def session(self, round: int, clients: Int, down: Tensor, group: int = 0, share: object = None) -> _Session:
         """The session of a round, with its losses drawn.
 

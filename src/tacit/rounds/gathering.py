@@ -323,6 +323,7 @@ class Gathering:
                 f"round {round + 1}: {max(map(len, groups))} clients are to be in one sum, for which its words are too "
                 f"narrow: {self.federation.selection!r} declares {most} at most. Let it declare what it draws"
             )
+        self.securing.announce(round, np.concatenate([_EMPTY, *groups]), down)
         for k, clients in enumerate(groups):
             try:
                 found[k] = self.securing.session(round, clients, down, k, share)

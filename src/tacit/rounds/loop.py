@@ -21,7 +21,7 @@ from tacit.learning.layout import Parts
 from tacit.privacy.bound import Bound
 from tacit.privacy.clip import Clip
 from tacit.privacy.guard import Guard, guard_of, is_state
-from tacit.privacy.record_guard import RecordGuard, is_record_state, record_guard_of
+from tacit.privacy.record_guard import RecordGuard, is_record_state
 from tacit.privacy.releases import measured_parts, released_columns
 from tacit.record.best import Best, Kept
 from tacit.record.callback import Callback
@@ -32,10 +32,11 @@ from tacit.record.saving import Saving
 from tacit.record.stopping import Stopping
 from tacit.rounds.flow import Flow
 from tacit.rounds.gathering import Gathered, Gathering, Watch
-from tacit.rounds.opening import chosen, examples_read, opened
+from tacit.rounds.opening import examples_read
+from tacit.rounds.place import Here, Place
 from tacit.rounds.rows import Row, public_row, row_of
 from tacit.rounds.schedule import Schedule
-from tacit.rounds.securing import most_together, securing_of
+from tacit.rounds.securing import most_together
 from tacit.rounds.server import Public, Server
 from tacit.venue.fold import Total
 from tacit.venue.threads import one_thread
@@ -58,7 +59,9 @@ class Loop:
         evaluate_every: int,
         rules: list[Stopping],
         callbacks: list[Callback],
+        place: Place | None = None,
     ) -> None:
+        self.place: Place = place or Here()
         self.federation, self.rounds, self.rules, self.callbacks = federation, rounds, rules, callbacks
         self.evaluation, self.evaluate_every = evaluation, evaluate_every
         clients = len(federation.population)
@@ -68,15 +71,16 @@ class Loop:
             self.public = Public(weight=expected, counted=expected)
         self.guard: Guard | None = None
         self.records: RecordGuard | None = None
-        self.securing = securing_of(federation)
+        self.securing = self.place.sums(federation)
         parts = federation.task, federation.algorithm, federation.chain
-        self.server = Server(*parts, clients, self.public, federation.submodels)
+        self.server = Server(*parts, clients, self.public, federation.submodels, remembers=self.place.remembers)
         self.rows: list[Row] = []
         self.load = examples_read(federation.algorithm, federation.population)
         longest = max(layout.size for layout in (federation.chain.layout, *federation.chain.layouts))
         self.report_bytes = longest * federation.task.dtype.itemsize
         kind = Flow if isinstance(federation.closing, FedBuff) else Schedule
         self.schedule = kind(federation, self.load, self._bytes_down, self._bytes_up)
+        self.schedule.there = self.place.pool
         self.block: int | None = None
         self.best = Best(rules)
         self.elapsed: Counter[str] = Counter()
@@ -92,12 +96,12 @@ class Loop:
         self.guard = guard_of(self.federation, self.rounds, folder, self.saved)
         if self.guard is not None:
             self.guard.bounds = self._bounds
-        self.records = record_guard_of(self.federation, self.rounds, folder, self.saved_records)
+        self.records = self.place.records(self.federation, self.rounds, folder, self.saved_records)
         if self.guard is not None and self.records is not None:
             self.guard.partner, self.records.partner = self.records.run, self.guard.run
-        choice = chosen(self.federation, engine)
+        choice = self.place.choice(self.federation, engine)
         self.block = choice.block
-        venue = opened(
+        venue = self.place.venue(
             self.federation,
             self.server,
             choice,
@@ -254,11 +258,12 @@ class Loop:
 
     def _row(self, round: int, total: Total, mean: Parts) -> Row:
         if self.guard is None:
-            epsilon = None if self.records is None else self.records.epsilon()
-            return row_of(round, total, mean, epsilon, self.securing is not None)
+            level = self.federation.record_privacy
+            spent = None if level is None else level.epsilon if self.records is None else self.records.epsilon()
+            return row_of(round, total, mean, spent, self.securing is not None, level is not None)
         assert self.public is not None
-        level, epsilon = self.guard.plan.level, self.guard.so_far(round + 1)
-        return public_row(round, mean, self.public.counted, epsilon, self._bounds()[0].norm, measured_parts(level))
+        user, epsilon = self.guard.plan.level, self.guard.so_far(round + 1)
+        return public_row(round, mean, self.public.counted, epsilon, self._bounds()[0].norm, measured_parts(user))
 
     def _evaluate(self, round: int) -> Row:
         """The test measures of this round; None for each where it is not this round's turn."""
@@ -358,7 +363,8 @@ class Loop:
         if self.federation.privacy is not None and not is_state(self.saved):
             raise StorageError(UNSAID)
         self.saved_records = saved.state.get("record_privacy")
-        if self.federation.record_privacy is not None and not is_record_state(self.saved_records):
+        kept = self.federation.record_privacy is not None and self.place.remembers
+        if kept and not is_record_state(self.saved_records):
             raise StorageError(UNSAID)
         self.schedule.restore(saved.state.get("schedule"), saved.tensors)
         self.rows = list(saved.state["rows"])

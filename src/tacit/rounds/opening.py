@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,16 @@ from tacit.algorithms.base import Algorithm
 from tacit.fleet.by_tier import ByTier
 from tacit.learning.ladder import Choice, choose
 from tacit.learning.solver import steps_for
+from tacit.learning.step import Engine
 from tacit.learning.task import Task
 from tacit.population.population import Population
 from tacit.privacy.guard import Guard
-from tacit.privacy.record_guard import RecordGuard
+from tacit.privacy.record_guard import RecordGuard, Records
 from tacit.privacy.releases import measured_parts
 from tacit.rounds.differing import chain_of, method_of
-from tacit.rounds.securing import Sums
+from tacit.rounds.securing import Simulated
 from tacit.rounds.server import Server
-from tacit.venue.local_training import LocalTraining
+from tacit.venue.local_training import LocalTraining, Uplink
 from tacit.venue.processes import Processes, available
 from tacit.venue.sample import sample
 from tacit.venue.threads import Threads
@@ -31,15 +32,23 @@ if TYPE_CHECKING:
     from tacit.federation import Federation
 
 
-def chosen(federation: Federation, engine: str, task: Task | None = None, algorithm: Algorithm | None = None) -> Choice:
+def chosen(
+    federation: Federation,
+    engine: str,
+    task: Task | None = None,
+    algorithm: Algorithm | None = None,
+    population: Population | None = None,
+) -> Choice:
     """Climbs the engine ladder, with a few clients as a sample where there is an engine to verify.
 
     Args:
         federation: whose run it is.
         engine: "auto", or a name.
         task, algorithm: others than the federation's own, for a kind of work.
+        population: another one to take the sample from.
     """
-    algorithm, task, population = algorithm or federation.algorithm, task or federation.task, federation.population
+    algorithm, task = algorithm or federation.algorithm, task or federation.task
+    population = population or federation.population
     plain, private = engine == "eager", federation.privacy is not None or federation.record_privacy is not None
     examples = population.examples(np.array([0])) if plain else sample(task, algorithm, population, private)
     return choose(
@@ -61,7 +70,7 @@ def opened(
     choice: Choice,
     *,
     guards: tuple[Guard | None, RecordGuard | None],
-    sums: Sums | None,
+    sums: Simulated | None,
     losses: bool,
 ) -> Venue:
     """The venue of a run.
@@ -75,24 +84,14 @@ def opened(
         losses: every client tells its loss.
     """
     guard, records = guards
-    layout, _ = server.broadcast()
-    work = LocalTraining(
-        federation.task,
-        federation.algorithm,
-        federation.population,
-        server.memory,
-        federation.chain,
-        layout,
+    work = work_of(
+        federation,
+        server,
         choice.make,
-        federation.seed,
-        None if federation.privacy is None else federation.privacy.most_examples,
-        None if federation.audit is None else federation.audit.plant,
-        None if records is None else records.records(federation.algorithm.solver),
-        _chance(guard, records),
-        None if federation.aggregation is None else federation.aggregation.most_examples,
-        sums if sums is not None and sums.whole else None,
-        measured_parts(federation.privacy),
-        losses,
+        records=None if records is None else records.records(federation.algorithm.solver),
+        chance=_chance(guard, records),
+        uplink=sums if sums is not None and sums.whole else None,
+        losses=losses,
     )
     if federation.by_tier is not None and federation.by_tier.kinds > 1:
         work = replace(work, kinds=tuple(_kinds(federation, work, federation.by_tier, choice.name)))
@@ -101,6 +100,47 @@ def opened(
     if choice.threads or choice.block is not None or workers == 1 or not available():
         return Threads(work, workers if choice.threads else 1)
     return Processes(work, workers)
+
+
+def work_of(
+    federation: Federation,
+    server: Server,
+    make_engine: Callable[[], Engine],
+    *,
+    records: Records | None,
+    chance: int | None,
+    uplink: Uplink | None,
+    losses: bool = False,
+) -> LocalTraining:
+    """What a worker of a federation does.
+
+    Args:
+        federation: whose run it is.
+        server: for the layout of its broadcast, and for what clients remember.
+        make_engine: makes the engine of a worker.
+        records: makes local steps private; None where they are not.
+        chance: the secret seed of models that draw random numbers, in a private run.
+        uplink: takes encoded reports, where they are summed elsewhere.
+        losses: every client tells its loss.
+    """
+    return LocalTraining(
+        federation.task,
+        federation.algorithm,
+        federation.population,
+        server.memory,
+        federation.chain,
+        server.broadcast()[0],
+        make_engine,
+        federation.seed,
+        None if federation.privacy is None else federation.privacy.most_examples,
+        None if federation.audit is None else federation.audit.plant,
+        records,
+        chance,
+        None if federation.aggregation is None else federation.aggregation.most_examples,
+        uplink,
+        measured_parts(federation.privacy),
+        losses,
+    )
 
 
 def _kinds(federation: Federation, work: LocalTraining, how: ByTier, engine: str) -> Iterator[LocalTraining]:

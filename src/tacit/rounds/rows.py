@@ -11,7 +11,14 @@ from tacit.venue.fold import Total
 Row = dict[str, Any]
 
 
-def row_of(round: int, total: Total, mean: Parts, epsilon: float | None = None, secure: bool = False) -> Row:
+def row_of(
+    round: int,
+    total: Total,
+    mean: Parts,
+    epsilon: float | None = None,
+    secure: bool = False,
+    hidden: bool = False,
+) -> Row:
     """The row of a round whose reports were not noised.
 
     Args:
@@ -20,10 +27,11 @@ def row_of(round: int, total: Total, mean: Parts, epsilon: float | None = None, 
         mean: the sum's parts, by the sum of the weights.
         epsilon: of the records so far, where they are protected; why clients were set aside is hidden then.
         secure: reports were summed by secure aggregation.
+        hidden: the records are protected, if by somebody else, so that nothing more is told of them.
     """
-    told = "" if epsilon is not None else "; ".join(f"{one.client}: {one.reason}" for one in total.set_aside)
+    told = "" if hidden else "; ".join(f"{one.client}: {one.reason}" for one in total.set_aside)
     return {
-        **({} if epsilon is None else {"epsilon": epsilon}),
+        **({"epsilon": epsilon} if hidden else {}),
         "round": round + 1,
         "loss": float(mean["loss"]) if "loss" in mean else None,
         "clients": len(total.counted),

@@ -87,6 +87,9 @@ class Schedule:
         """Whether the table goes into checkpoints."""
         self.now, self._calls, self._tries = 0.0, 0, 0
         self.table = ClientTable.of(len(reads), examples=sizes_of(federation))
+        self.there: Callable[[int, Tensor], Bool | None] = lambda round, down: None
+        """(N,) who can be asked in a round with its broadcast, where that is not virtual; None for everybody."""
+        self._down = torch.empty(0)
         if self.fleet is None:
             return
         self._load, self._most = loads(federation, self.fleet, down, up)
@@ -95,7 +98,8 @@ class Schedule:
         seconds = expected(self.fleet, self._load)
         self._rule = self.closing = federation.closing or PartialWork()
         if isinstance(self.closing, Deadline) and self.closing.share is not None:
-            found = float(np.quantile(seconds, self.closing.share))
+            whole = expected(self.fleet, self._load, self.closing.margin or 0.0)
+            found = float(np.quantile(whole, self.closing.share))
             self._rule = self.closing.within(found + self.closing.patience)
         limit = inf if self._rule.seconds is None else self._rule.seconds
         patience = min(getattr(self.closing, "patience", 0.0), limit)
@@ -123,7 +127,9 @@ class Schedule:
         """
         seed = seed if not self._tries or self._turns else keys.digest(seed, "again", self._tries)
         if self.fleet is None:
-            cohort = drawn(self._selection, self._asked_for_losses(self.table, seed, round, losses), seed, round)
+            there = self.there(round, self._down)
+            table = self.table if there is None else replace(self.table, pool=there)
+            cohort = drawn(self._selection, self._asked_for_losses(table, seed, round, losses), seed, round)
             return Call(cohort, np.empty(0, np.int64), len(cohort.clients))
         table = self.attendance.table(self.table, self.now, round, self._due(round, seed))
         self.now = table.now
@@ -262,6 +268,7 @@ class Schedule:
 
     def sent(self, round: int, down: Tensor) -> None:
         """Notes the model of a round, for those who come back with another."""
+        self._down = down
 
     def ended(self) -> None:
         """Books what is left when a run has ended."""

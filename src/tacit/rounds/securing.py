@@ -62,6 +62,34 @@ class Session(Protocol):
         ...
 
 
+class Sums(Protocol):
+    """The secure sums of one run, of whatever kind."""
+
+    bits: int
+    """Of a word."""
+    length: int
+    """Words in a vector."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole protocol is run, and not only what it computes."""
+        ...
+
+    def announce(self, round: int, clients: Int, down: Tensor) -> None:
+        """Is told whose sums are about to begin: of a whole cohort, before the first of its groups."""
+        ...
+
+    def session(
+        self, round: int, clients: Int, down: Tensor, group: int = 0, share: Callable[[str], Int] | None = None
+    ) -> Session:
+        """The session of a round, or of one of its groups. See `Securing.session`."""
+        ...
+
+    def facts(self, clients: int) -> dict[str, Any]:
+        """What the run says of it, for cohorts of so many clients: JSON values."""
+        ...
+
+
 @dataclass
 class Securing:
     """The secure sums of one run.
@@ -85,6 +113,9 @@ class Securing:
     _authority: Authority = field(default_factory=lambda: Authority(os.urandom))
     _identities: dict[str, Identity] = field(default_factory=dict)
     _full: dict[int, _Full] = field(default_factory=dict)
+
+    def announce(self, round: int, clients: Int, down: Tensor) -> None:
+        """See `Sums.announce`: here nothing follows from it."""
 
     def session(
         self, round: int, clients: Int, down: Tensor, group: int = 0, share: Callable[[str], Int] | None = None
@@ -308,11 +339,11 @@ def clip_for(federation: Federation, layout: Layout) -> Clip:
     return ClipDiscrete((bound,), shares=shares, seed=federation.seed, secret=coins)
 
 
-Sums = Securing | Enciphering
-"""The sums of one run, of either kind."""
+Simulated = Securing | Enciphering
+"""The sums of one run in simulation, of either kind."""
 
 
-def securing_of(federation: Federation) -> Sums | None:
+def securing_of(federation: Federation) -> Simulated | None:
     """The secure sums of a federation, or None."""
     how, chain = federation.aggregation, federation.chain
     if how is None:

@@ -42,7 +42,7 @@ class Server:
         state: the algorithm's state; "x" is the model (d,).
         buffers: (b,) the model's buffers.
         stages: the state of every stage.
-        memory: what the clients remember, in simulation.
+        memory: what the clients remember, in simulation; elsewhere it is empty, for each keeps its own.
         submodels: the models of every kind of work, where weak devices train narrower ones.
     """
 
@@ -54,13 +54,16 @@ class Server:
         clients: int,
         public: Public | None = None,
         submodels: Submodels | None = None,
+        *,
+        remembers: bool = True,
     ) -> None:
         self.submodels = submodels
         self.task, self.algorithm, self.chain, self.clients, self.public = task, algorithm, chain, clients, public
         x, self.buffers = task.initial()
         self.state = algorithm.init(x)
         self.stages = chain.init()
-        self.memory = ClientMemory(clients, algorithm.memory(task.d) + chain.memory, task.dtype)
+        size = algorithm.memory(task.d) + chain.memory if remembers else 0
+        self.memory = ClientMemory(clients, size, task.dtype)
 
     def broadcast(self) -> tuple[Layout, Tensor]:
         """What goes down in this round: its layout, the same in every round, and one flat vector."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tacit.learning.task import Task
     from tacit.plan import Conflict, Plan, Section
     from tacit.population.population import Population
+    from tacit.population.schema import Schema
 
 Scores = dict[str, float]
 
@@ -35,6 +36,7 @@ REGISTRY: dict[str, Entry] = {
         "phones learn together which app their user wants next",
         ("tacit.scenarios.app_recommendation.scenario", "AppRecommendation"),
     ),
+    "own": Entry("a task of your own, given in Python on every machine", ("tacit.scenarios.own", "OwnTask")),
 }
 
 
@@ -125,6 +127,40 @@ class Recommends(Protocol):
 
         Raises:
             DataError: there is no such user; the nearest names are given.
+        """
+        ...
+
+
+@runtime_checkable
+class Deployable(Protocol):
+    """A scenario that can be carried out between machines: its task can be made without anybody's data."""
+
+    def schema(self, plan: Plan) -> Schema:
+        """What examples look like, from the data that the plan names.
+
+        Raises:
+            DataError: they are not at hand.
+        """
+        ...
+
+    def task(self, plan: Plan, schema: Schema) -> Task:
+        """The model and the loss, for examples of this schema.
+
+        Raises:
+            UsageError: no such schema is of this scenario.
+        """
+        ...
+
+    def own(self, plan: Plan, schema: Schema, source: str) -> tuple[Any, Any]:
+        """A participant's examples (n, ...) from its own data.
+
+        Args:
+            plan: of the run.
+            schema: that was agreed.
+            source: the path of its data, or "synthetic:NAME" for one client of the plan's made-up ones.
+
+        Raises:
+            DataError: they cannot be read, or nothing is left of them.
         """
         ...
 

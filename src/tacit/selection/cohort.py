@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Protocol
@@ -75,7 +76,7 @@ class Selection(Protocol):
         ...
 
 
-class Informed:
+class Informed(ABC):
     """A selection that draws from a table of the clients: from those in its pool, and from nobody else.
 
     It keeps nothing between rounds: what it knows of the past is in the table, so that the same object serves a
@@ -87,9 +88,9 @@ class Informed:
         """The kinds of data that its choice follows from: `SYSTEM`, `PARTICIPATION`, `TIER_LOSSES`, `CLIENT_LOSSES`."""
         return ()
 
+    @abstractmethod
     def choose(self, table: ClientTable, seed: int, round: int) -> Cohort:
         """The cohort of `round`; empty where nobody may be asked."""
-        raise NotImplementedError
 
     def draw(self, clients: int, seed: int, round: int) -> Cohort:
         """The cohort of `round` from clients of which nothing is known."""

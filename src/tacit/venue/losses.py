@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from tacit.learning.layout import Parts
+from tacit.learning.out_of_memory import out_of_memory
 from tacit.learning.task import Bound, Task
 from tacit.population.population import Population
 
@@ -40,5 +41,7 @@ class ClientLosses:
             inputs, target = self.population.examples(np.array([client])).of(0)
             with torch.no_grad():
                 return float(self.task.loss(bound.module(inputs.clone()), target.clone()))
-        except Exception:  # whatever a client's data raise: it gives no answer, and is set aside where it trains
+        except Exception as error:  # whatever a client's data raise: it gives no answer
+            if out_of_memory(error):
+                raise
             return float("nan")

@@ -71,6 +71,16 @@ class Worker:
         Returns:
             The sum over the clients whose reports are sound, and the others with their reasons.
         """
+        return self.summed(self.trained(block, down, round), down, round, block.scale, into)
+
+    def trained(self, block: Block, down: Tensor, round: int) -> Trained:
+        """Trains a block's clients; what they are to report lies in this worker's memory until it trains again.
+
+        Args:
+            block: K clients.
+            down: the broadcast, one flat vector.
+            round: of the run, from 0.
+        """
         parts = self.work.down.unpack(down)
         block, examples, unreadable = self._read(block, round)
         trained = Trained(block.clients, self._room(len(block.clients)))
@@ -81,9 +91,22 @@ class Worker:
                 self._raise_unless_of_data(error, block.clients, round)
                 trained = self._one_by_one(block, error, parts, round)
         trained.set_aside[:0] = unreadable
-        if block.scale != 1.0:
-            self.work.layout.unpack(trained.reports)[self.work.layout.names[0]].mul_(block.scale)
-        return self._adding.sum(trained, parts, round, into)
+        return trained
+
+    def summed(
+        self, trained: Trained, down: Tensor, round: int, scale: float = 1.0, into: Tensor | None = None
+    ) -> BlockSum:
+        """The sum of what `trained` gave, once.
+
+        Args:
+            trained: see there; its updates are overwritten.
+            down, round: as they were there.
+            scale: by which updates are multiplied: below 1 where they are stale.
+            into: (m,) float64, where the sum is to lie; new memory when None.
+        """
+        if scale != 1.0:
+            self.work.layout.unpack(trained.reports)[self.work.layout.names[0]].mul_(scale)
+        return self._adding.sum(trained, self.work.down.unpack(down), round, into)
 
     def _read(self, block: Block, round: int) -> tuple[Block, Examples, list[SetAside]]:
         """The clients of a block whose data can be read, their data, and the others."""

@@ -142,7 +142,7 @@ def flipped(data: bytes, at: int) -> bytes:
     return bytes(changed)
 
 
-def refused(client, error, call, *arguments, match=None):
+def assert_refused(client, error, call, *arguments, match=None):
     """A refusal ends the session: nothing is kept, and nothing more is answered."""
     with pytest.raises(error, match=match):
         call(*arguments)

@@ -24,10 +24,10 @@ from tacit.errors import (
 )
 from tests.aggregation.secure.play import (
     Play,
+    assert_refused,
     flipped,
     forgotten,
     inboxes,
-    refused,
 )
 
 # Shares: the inbox
@@ -85,7 +85,7 @@ def test_a_box_of_other_shares_than_its_owner_committed_to_is_a_complaint_and_is
 def test_an_inbox_that_is_not_as_it_must_be_is_refused(change, error, match):
     play = Play(5).advertise().share()
     inbox = change(inboxes(play)["c000"]).encode(5)
-    refused(play[0], error, play[0].mask, inbox, play.vectors["c000"], match=match)
+    assert_refused(play[0], error, play[0].mask, inbox, play.vectors["c000"], match=match)
 
 
 def test_the_inbox_of_another_client_is_of_no_use():
@@ -122,12 +122,12 @@ def test_the_inbox_of_another_client_is_of_no_use():
 )
 def test_a_vector_that_does_not_fit_is_refused_and_never_cut(vector):
     play = Play(5).advertise().share()
-    refused(play[0], OutOfRange, play[0].mask, play.inboxes["c000"], vector)
+    assert_refused(play[0], OutOfRange, play[0].mask, play.inboxes["c000"], vector)
 
 
 def test_a_vector_of_64_bits_may_use_them_all_and_not_one_more():
     play = Play(4, bits=64).advertise().share()
-    refused(play[0], OutOfRange, play[0].mask, play.inboxes["c000"], np.full(8, 2**63, np.uint64))
+    assert_refused(play[0], OutOfRange, play[0].mask, play.inboxes["c000"], np.full(8, 2**63, np.uint64))
     play[1].mask(play.inboxes["c001"], np.array([-(2**63), 2**63 - 1] * 4))
 
 

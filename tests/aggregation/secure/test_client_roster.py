@@ -32,9 +32,9 @@ from tests.aggregation.secure.play import (
     MODEL,
     NO_BOX,
     Play,
+    assert_refused,
     delivered,
     forgotten,
-    refused,
     stream,
 )
 
@@ -143,12 +143,12 @@ ROSTERS = {
 @pytest.mark.parametrize(("change", "error", "match"), ROSTERS.values(), ids=ROSTERS)
 def test_a_client_refuses_a_roster_with(change, error, match):
     play = Play(5).advertise()
-    refused(play[0], error, play[0].share, rostered(play, change(play)), match=match)
+    assert_refused(play[0], error, play[0].share, rostered(play, change(play)), match=match)
 
 
 def test_a_roster_beyond_what_the_client_reads_is_refused():
     play = Play(5, policy=Policy(minimum=3, authorities=(Play().authority.key,), most=4)).advertise()
-    refused(play[0], PolicyError, play[0].share, play.roster, match="5 clients: at most 4 are accepted")
+    assert_refused(play[0], PolicyError, play[0].share, play.roster, match="5 clients: at most 4 are accepted")
 
 
 def test_a_server_with_an_authority_of_its_own_cannot_surround_a_client():
@@ -162,7 +162,7 @@ def test_a_server_with_an_authority_of_its_own_cannot_surround_a_client():
         )
         entries.append(replace(message, signature=who.sign(message.signed)).encode())
     roster = Roster(tuple(entries)).encode()
-    refused(play[0], IdentityError, play[0].share, roster, match="authority that is not accepted")
+    assert_refused(play[0], IdentityError, play[0].share, roster, match="authority that is not accepted")
 
 
 def test_a_masking_key_of_low_order_is_found_before_anything_is_uploaded():
@@ -175,7 +175,7 @@ def test_a_masking_key_of_low_order_is_found_before_anything_is_uploaded():
     found = [(0, *delivered(Shares.decode(shared), 0)), (1, *NO_BOX)]
     found += [(i + 2, *delivered(Shares.decode(data), 0)) for i, data in enumerate(others)]
     inbox = Inbox(session, (0, 1, 2, 3, 4), tuple(found)).encode(5)
-    refused(client, IdentityError, client.mask, inbox, np.zeros(8, np.int32), match="low order")
+    assert_refused(client, IdentityError, client.mask, inbox, np.zeros(8, np.int32), match="low order")
 
 
 def test_keys_of_an_earlier_attempt_are_refused():
@@ -183,7 +183,7 @@ def test_keys_of_an_earlier_attempt_are_refused():
     entries = list(Roster.decode(play.roster).entries)
     entries[1] = earlier.adverts["c001"]
     roster = Roster(tuple(entries)).encode()
-    refused(play[0], StaleMessage, play[0].share, roster, match="'c001' signed the settings of another session")
+    assert_refused(play[0], StaleMessage, play[0].share, roster, match="'c001' signed the settings of another session")
 
 
 def test_an_identity_in_a_session_without_is_refused():
@@ -191,7 +191,7 @@ def test_an_identity_in_a_session_without_is_refused():
     entries = list(Roster.decode(play.roster).entries)
     stranger = replace(Advertise.decode(other.adverts["c001"]), config=play.config.digest)
     entries[1] = stranger.encode()
-    refused(play[0], IdentityError, play[0].share, Roster(tuple(entries)).encode(), match="a session without")
+    assert_refused(play[0], IdentityError, play[0].share, Roster(tuple(entries)).encode(), match="a session without")
 
 
 @settings(max_examples=40)
@@ -211,7 +211,7 @@ def test_a_roster_with_any_bit_changed_is_refused(at, bit):
 def test_clients_of_different_models_are_summed_only_by_those_who_agree_to_it():
     models = {"c000": b"o" * 32}
     play = Play(5, models=models).advertise()
-    refused(play[0], PolicyError, play[0].share, play.roster, match="started from another model")
+    assert_refused(play[0], PolicyError, play[0].share, play.roster, match="started from another model")
     policy = replace(play.policy, same_model=False)
     play = Play(5, models=models, policy=policy).advertise().share().mask().confirm().unmask()
     assert play.total().tolist() == play.plain().tolist()

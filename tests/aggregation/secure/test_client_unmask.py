@@ -28,10 +28,10 @@ from tacit.errors import (
 from tests.aggregation.secure.play import (
     NO_BOX,
     Play,
+    assert_refused,
     delivered,
     forgotten,
     inboxes,
-    refused,
     survivors,
 )
 
@@ -49,19 +49,19 @@ ASKED = {
 def test_a_client_does_not_unmask_for(members, error, match, signed):
     play = Play(7, minimum=4, signed=signed).advertise().share(without=["c006"]).mask()
     call = play[0].confirm if signed else play[0].unmask
-    refused(play[0], error, call, survivors(play, *members), match=match)
+    assert_refused(play[0], error, call, survivors(play, *members), match=match)
 
 
 def test_survivors_of_another_session_are_refused():
     play, other = Play(5).advertise().share().mask(), Play(5, label=b"other").advertise().share().mask()
-    refused(play[0], StaleMessage, play[0].confirm, other.survivors, match="another session")
+    assert_refused(play[0], StaleMessage, play[0].confirm, other.survivors, match="another session")
 
 
 def test_a_second_set_of_survivors_ends_the_session_and_the_first_is_not_answered_either():
     play = Play(7).advertise().share().mask()
     first = play[0].confirm(play.survivors)
     assert play[0].confirm(play.survivors) == first
-    refused(play[0], UnmaskPolicyError, play[0].confirm, survivors(play, 0, 1, 2, 3, 4), match="a second set")
+    assert_refused(play[0], UnmaskPolicyError, play[0].confirm, survivors(play, 0, 1, 2, 3, 4), match="a second set")
     with pytest.raises(StaleMessage):
         play[0].confirm(play.survivors)
 
@@ -74,7 +74,7 @@ def test_the_one_answer_is_given_again_and_no_other(signed):
     assert play[0].unmask(asked) == answer
     assert forgotten(play[0])
     other = Confirmed(play.server.members.session, ()).encode() if signed else survivors(play, 0, 1, 2, 3, 4)
-    refused(play[0], UnmaskPolicyError, play[0].unmask, other, match="a second request")
+    assert_refused(play[0], UnmaskPolicyError, play[0].unmask, other, match="a second request")
 
 
 def test_asked_for_both_shares_of_a_client_nobody_gives_them():
@@ -129,7 +129,9 @@ def test_as_many_confirmations_as_the_threshold_are_enough_and_one_less_is_not()
         if count == need:
             assert Unmask.decode(play[0].unmask(data)).survivors == digest_of(tuple(range(7)), 7)
         else:
-            refused(play[0], ConsistencyError, play[0].unmask, data, match=f"{count} neighbours .* {need} are needed")
+            assert_refused(
+                play[0], ConsistencyError, play[0].unmask, data, match=f"{count} neighbours .* {need} are needed"
+            )
 
 
 WORDS = {
@@ -148,7 +150,9 @@ WORDS = {
 def test_a_client_does_not_unmask_on_signatures(words):
     play = Play(7).advertise().share().mask()
     play[0].confirm(play.survivors)
-    refused(play[0], ConsistencyError, play[0].unmask, confirmed(play, words(play)), match="Nothing was unmasked")
+    assert_refused(
+        play[0], ConsistencyError, play[0].unmask, confirmed(play, words(play)), match="Nothing was unmasked"
+    )
 
 
 def test_each_neighbour_is_heard_once_however_often_a_server_repeats_it(monkeypatch):
@@ -166,14 +170,14 @@ def test_each_neighbour_is_heard_once_however_often_a_server_repeats_it(monkeypa
     assert len(asked) == 7
     play[1].confirm(play.survivors)
     false_first = confirmed(play, [(i, bytes(64)) for i in range(3)] + right)
-    refused(play[1], ConsistencyError, play[1].unmask, false_first, match="^4 neighbours .* 5 are needed")
+    assert_refused(play[1], ConsistencyError, play[1].unmask, false_first, match="^4 neighbours .* 5 are needed")
 
 
 def test_confirmations_of_an_earlier_session_are_refused():
     earlier = Play(5).advertise().share().mask().confirm()
     play = Play(5, label=b"later").advertise().share().mask()
     play[0].confirm(play.survivors)
-    refused(play[0], StaleMessage, play[0].unmask, earlier.asked["c000"], match="another session")
+    assert_refused(play[0], StaleMessage, play[0].unmask, earlier.asked["c000"], match="another session")
 
 
 @pytest.mark.parametrize("told", ["survivors", "sharing"])
@@ -190,7 +194,7 @@ def test_a_server_that_tells_some_of_one_thing_and_others_of_another_learns_noth
     words = {i: play[i].confirm(survivors(play, *sets[i])) for i in sets}
     both = [(i, data[-64:]) for i, data in words.items()]
     for index in sets:
-        refused(play[index], ConsistencyError, play[index].unmask, confirmed(play, both))
+        assert_refused(play[index], ConsistencyError, play[index].unmask, confirmed(play, both))
 
 
 def test_clients_of_an_earlier_session_whose_keys_are_known_do_not_count_for_the_minimum():
@@ -211,7 +215,7 @@ def test_clients_of_an_earlier_session_whose_keys_are_known_do_not_count_for_the
     told = Survivors(session, everybody).encode(7)
     words = Confirmed(session, tuple((i, play[i].confirm(told)[-64:]) for i in range(5))).encode()
     for i in range(5):
-        refused(play[i], ConsistencyError, play[i].unmask, words, match="5 neighbours .* 6 are needed")
+        assert_refused(play[i], ConsistencyError, play[i].unmask, words, match="5 neighbours .* 6 are needed")
 
 
 @pytest.mark.parametrize("near", [True, False], ids=["neighbours", "strangers"])
@@ -230,10 +234,10 @@ def test_on_a_sparse_graph_the_words_of_neighbours_count_and_those_of_others_do_
     if near:
         assert Unmask.decode(client.unmask(words)).shares == ()
     else:
-        refused(client, ConsistencyError, client.unmask, words, match="^0 neighbours")
+        assert_refused(client, ConsistencyError, client.unmask, words, match="^0 neighbours")
 
 
 def test_settings_for_which_there_is_no_graph_end_the_session():
     play = Play(5, corrupt=0.4, dropout=0.5)
     roster = Roster(tuple(client.advertise() for client in play.clients.values())).encode()
-    refused(play[0], UsageError, play[0].share, roster)
+    assert_refused(play[0], UsageError, play[0].share, roster)

@@ -77,8 +77,7 @@ def _timing(given: Mapping[str, Any], private: bool) -> dict[str, Any]:
     if (fleet.get("name", "Phones") if isinstance(fleet, Mapping) else fleet) != "Phones":
         return {}
     drawn = training(given, private)["selection"].get("cohort", 0)
-    room = films(source(given)) or _generated(given) >= GAP * drawn
-    if private or not drawn or not room:
+    if private or not drawn or _generated(given) < GAP * drawn:
         return {"closing": {"name": "PartialWork", "patience": DAY}}
     return {"pool": {"gap": GAP}} if "selection" not in given else {}
 

@@ -6,7 +6,7 @@ A phone's examples are (features of a moment, the item that came next). The feat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +24,10 @@ from tacit.scenarios.app_recommendation.features import (
     blocks_for,
     features,
 )
-from tacit.scenarios.app_recommendation.logs import InteractionLog
+from tacit.scenarios.app_recommendation.logs import Category, InteractionLog
 from tacit.scenarios.app_recommendation.model import interest, loss_named
 from tacit.scenarios.app_recommendation.sources import Columns, read_log
-from tacit.scenarios.app_recommendation.splits import TEST, TRAIN, VALIDATION, Split, SplitRule, split
+from tacit.scenarios.app_recommendation.splits import TEST, TRAIN, VALIDATION, Split, SplitRule, own_split, split
 from tacit.scenarios.app_recommendation.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -235,17 +235,51 @@ def phones(
 def _events(item: np.ndarray, parts: Split, log: InteractionLog, rule: PhonesRule) -> dict[str, np.ndarray]:
     """Which events of the log are examples of what. Items outside the vocabulary are history, never targets."""
     known, new = item >= 0, parts.unseen[log.user]
-    train = np.flatnonzero(known & ~new & (parts.part == TRAIN))
-    if rule.most_examples is not None and len(train):
-        ends = np.searchsorted(log.user[train], log.user[train], side="right")
-        train = train[ends - np.arange(len(train)) <= rule.most_examples]
     return {
-        "train": train,
+        "train": _latest(np.flatnonzero(known & ~new & (parts.part == TRAIN)), log, rule),
         "validation": np.flatnonzero(known & ~new & (parts.part == VALIDATION)),
         "test": np.flatnonzero(known & ~new & (parts.part == TEST)),
         "unseen_warm_up": np.flatnonzero(known & new & (parts.part == TRAIN)),
         "unseen": np.flatnonzero(known & new & (parts.part == TEST)),
     }
+
+
+def _latest(events: np.ndarray, log: InteractionLog, rule: PhonesRule) -> np.ndarray:
+    """Of each user the latest events, as many as the rule lets train."""
+    if rule.most_examples is None or not len(events):
+        return events
+    ends = np.searchsorted(log.user[events], log.user[events], side="right")
+    latest: np.ndarray = events[ends - np.arange(len(events)) <= rule.most_examples]
+    return latest
+
+
+def own_examples(log: InteractionLog, rule: PhonesRule, schema: FeatureSchema) -> tuple[np.ndarray, np.ndarray]:
+    """Training examples (n, F) and (n,) of a participant's own log, in columns that were agreed before.
+
+    Values that the schema does not know are as if they were not known: items as history of nothing, others as zeros.
+
+    Raises:
+        DataError: nothing is left to train on.
+    """
+    log = log.without_immediate_repeats()
+    parts, names = own_split(log, rule.split), {name: k for k, name in enumerate(schema.items)}
+    code = np.array([names.get(name, -1) for name in log.items], dtype=np.int64)
+    log = replace(log, context=_recoded(log.context, schema.context), profile=_recoded(log.profile, schema.profile))
+    item = code[log.item]
+    events = _latest(np.flatnonzero((item >= 0) & (parts.part == TRAIN)), log, rule)
+    if not len(events):
+        raise DataError(f"{log.source}: none of its interactions is with one of the {len(names):,} items of this run")
+    return _features_of(log, item, schema, events), item[events]
+
+
+def _recoded(columns: Mapping[str, Category], known: Mapping[str, tuple[str, ...]]) -> dict[str, Category]:
+    """Categorical columns with the codes of the schema; -1 for a value that it does not know."""
+    found = {}
+    for name in set(columns) & set(known):
+        names = {value: k for k, value in enumerate(known[name])}
+        codes = np.array([*(names.get(value, -1) for value in columns[name].names), -1], dtype=np.int64)
+        found[name] = Category(codes[columns[name].codes], known[name])
+    return found
 
 
 def _examples(log: InteractionLog, item: np.ndarray, schema: FeatureSchema, events: np.ndarray) -> PhoneExamples:

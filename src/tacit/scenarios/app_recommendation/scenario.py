@@ -13,7 +13,9 @@ from torch import nn
 from tacit.errors import DataError, Problems, UsageError
 from tacit.learning.task import Task
 from tacit.plan import Conflict, Part, Plan, Section
-from tacit.population.population import Population
+from tacit.population.population import Population, some
+from tacit.population.schema import Schema
+from tacit.scenarios.app_recommendation import agreed
 from tacit.scenarios.app_recommendation.comparison import METHODS, Summary, compare
 from tacit.scenarios.app_recommendation.defaults import (
     CLIP,
@@ -30,8 +32,8 @@ from tacit.scenarios.app_recommendation.features import FeatureRule
 from tacit.scenarios.app_recommendation.inspection import digest, faulty, inspect, taking_part
 from tacit.scenarios.app_recommendation.local import train_local
 from tacit.scenarios.app_recommendation.logs import InteractionLog
-from tacit.scenarios.app_recommendation.model import RecommendationModel, loss_named
-from tacit.scenarios.app_recommendation.phones import Phones, PhonesRule, phones
+from tacit.scenarios.app_recommendation.model import RecommendationModel, interest, loss_named
+from tacit.scenarios.app_recommendation.phones import Phones, PhonesRule, own_examples, phones
 from tacit.scenarios.app_recommendation.pooled import train_pooled
 from tacit.scenarios.app_recommendation.ranking import METRICS
 from tacit.scenarios.app_recommendation.recommendation import recommended
@@ -225,16 +227,41 @@ class AppRecommendation:
             log = SyntheticLogs(**own["data"].of(SyntheticLogs, plan.data)).log(plan.seed)
         else:
             log = read_log(source, Table(**own["data"].of(Table, plan.data)).columns, seed=plan.seed)
-        rule = PhonesRule(
+        prepared = PreparedPhones.of(log, self._rule(plan), plan.model["hidden"], plan.seed)
+        if source != SYNTHETIC and plan.data["sha256"]:  # the same people, whatever features are made of their log
+            prepared.population.known_as = f"sha256:{plan.data['sha256']}"
+        return prepared
+
+    def _rule(self, plan: Plan) -> PhonesRule:
+        own = self.sections({"data": dict(plan.data)})
+        return PhonesRule(
             **own["data"].of(PhonesRule, plan.data),
             **own["model"].of(PhonesRule, plan.model),
             split=SplitRule(**plan.data["split"]),
             features=FeatureRule(**plan.data["features"]),
         )
-        prepared = PreparedPhones.of(log, rule, plan.model["hidden"], plan.seed)
-        if source != SYNTHETIC and plan.data["sha256"]:  # the same people, whatever features are made of their log
-            prepared.population.known_as = f"sha256:{plan.data['sha256']}"
-        return prepared
+
+    def schema(self, plan: Plan) -> Schema:
+        """See `Deployable.schema`."""
+        return agreed.schema_of(self.prepare(plan).phones)
+
+    def task(self, plan: Plan, schema: Schema) -> Task:
+        """See `Deployable.task`."""
+        features = agreed.features_in(schema)
+        return task_for(features.size, len(features.items), plan.model["hidden"], self._rule(plan).loss, plan.seed)
+
+    def own(self, plan: Plan, schema: Schema, source: str) -> tuple[Any, Any]:
+        """See `Deployable.own`."""
+        if source.startswith(f"{SYNTHETIC}:"):
+            population, name = self.prepare(plan).population, source.removeprefix(f"{SYNTHETIC}:")
+            if name not in population.ids:
+                raise DataError(
+                    f"there is no made-up client {name!r} that takes part: there are {some(population.ids)}"
+                )
+            return population[name]
+        rule, features = self._rule(plan), agreed.features_in(schema)
+        x, y = own_examples(read_log(source, None, seed=plan.seed), rule, features)
+        return x, y if rule.loss == "cross_entropy" else interest(y, len(features.items), horizon=rule.horizon)
 
 
 @dataclass(frozen=True)
@@ -251,12 +278,7 @@ class PreparedPhones:
         made = phones(log, rule=rule, seed=seed)
         made.population.synthetic = log.synthetic
 
-        def model(width: float = 1.0) -> RecommendationModel:
-            """The model, with so much of the width of its hidden layers."""
-            narrow = tuple(max(1, round(width * units)) for units in hidden)
-            return RecommendationModel(made.features, made.apps, narrow, seed=seed)
-
-        return cls(made, Task(model(), loss_named(rule.loss), narrowed=model), seed)
+        return cls(made, task_for(made.features, made.apps, hidden, rule.loss, seed), seed)
 
     @property
     def population(self) -> Population:
@@ -320,6 +342,17 @@ class PreparedPhones:
     def recommend(self, model: nn.Module, user: str, *, top: int, at: float | None) -> Advice:
         """See `Recommends.recommend`."""
         return recommended(self.phones, model, user, top=top, at=at)
+
+
+def task_for(features: int, items: int, hidden: tuple[int, ...], loss: str, seed: int) -> Task:
+    """The recommender for so many columns and items, with models of less width for weak devices."""
+
+    def model(width: float = 1.0) -> RecommendationModel:
+        """The model, with so much of the width of its hidden layers."""
+        narrow = tuple(max(1, round(width * units)) for units in hidden)
+        return RecommendationModel(features, items, narrow, seed=seed)
+
+    return Task(model(), loss_named(loss), narrowed=model)
 
 
 def _part(chosen: Mapping[str, Any]) -> Part:

@@ -77,7 +77,23 @@ def split(log: InteractionLog, rule: SplitRule | None = None, *, seed: int = 0) 
             f"{log.source}: {int(kept.sum())} of {len(kept)} users have at least {rule.minimum} interactions; "
             "two are needed. Give more data or a smaller minimum"
         )
-    unseen = _unseen(kept, rule.unseen, seed)
+    return _parted(log, rule, kept, _unseen(kept, rule.unseen, seed))
+
+
+def own_split(log: InteractionLog, rule: SplitRule) -> Split:
+    """Cuts the log of a participant, all of whose users take part.
+
+    Raises:
+        DataError: no user has enough events.
+    """
+    kept = np.diff(log.bounds) >= rule.minimum
+    if not kept.any():
+        raise DataError(f"{log.source}: no user has {rule.minimum} interactions, which a split needs: give more data")
+    return _parted(log, rule, kept, np.zeros(len(kept), dtype=bool))
+
+
+def _parted(log: InteractionLog, rule: SplitRule, kept: np.ndarray, unseen: np.ndarray) -> Split:
+    counts = np.diff(log.bounds)
     position = np.arange(len(log)) - np.repeat(log.bounds[:-1], counts)
     n = np.repeat(counts, counts)
     tested = np.maximum(1, np.round(rule.test * n)).astype(np.int64)

@@ -1,0 +1,161 @@
+"""Files of lines that are only ever added to: on disk before a write returns, one writer at a time, torn ends seen.
+
+A machine that loses power may leave half of the last line. Nothing that was acknowledged is in it, so it is written
+over by the next line; who writes that is told what was there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tacit.errors import DamagedFile, StorageError
+
+LONGEST = 1 << 16
+"""Most bytes of a line, its end included."""
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
+
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+class Held:
+    """A file of lines that nobody else writes to now.
+
+    Attributes:
+        last: its last whole line, without the end; empty where there is none.
+        torn: what follows it: the beginning of a line that was never finished.
+    """
+
+    def __init__(self, handle: int, path: Path) -> None:
+        self._handle, self._path = handle, path
+        size = os.lseek(handle, 0, os.SEEK_END)
+        begin = max(0, size - 2 * LONGEST)
+        os.lseek(handle, begin, os.SEEK_SET)
+        tail = _read(handle, size - begin)
+        whole, end, self.torn = tail.rpartition(b"\n")
+        _, cut, self.last = whole.rpartition(b"\n")
+        if len(self.torn) >= LONGEST or (begin and not (end and cut)):
+            raise DamagedFile(f"{path} has a line of more than {LONGEST:,} bytes: tacit did not write it")
+        self._end = size - len(self.torn)
+
+    def add(self, line: bytes, *, flush: bool = True) -> None:
+        """Adds a line, on disk when this returns; it takes the place of what is torn.
+
+        Args:
+            line: without an end.
+            flush: False leaves it to the system, and to the next line that is flushed.
+
+        Raises:
+            StorageError: no space, no permission.
+        """
+        data = line + b"\n"
+        if b"\n" in line or len(data) > LONGEST:
+            raise StorageError(f"a line of {len(line):,} bytes cannot be added to {self._path}")
+        with _in_words(self._path):
+            os.lseek(self._handle, self._end, os.SEEK_SET)
+            _write(self._handle, data)
+            os.ftruncate(self._handle, self._end + len(data))
+            if flush:
+                os.fsync(self._handle)
+        self._end += len(data)
+        self.last, self.torn = line, b""
+
+
+class Lines:
+    """A file of lines, made with mode 0600 when it is first written to.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def held(self) -> Iterator[Held]:
+        """The file, locked until the block ends.
+
+        Raises:
+            StorageError: it cannot be opened.
+            DamagedFile: it has a line that is too long.
+        """
+        with _in_words(self.path):
+            new = not self.path.exists()
+            binary = getattr(os, "O_BINARY", 0)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | binary, 0o600)
+        try:
+            with _in_words(self.path):
+                _lock(handle)
+                if new:
+                    _flush_folder(self.path.parent)
+                held = Held(handle, self.path)
+            yield held
+        finally:
+            _unlock(handle)
+            os.close(handle)
+
+    def read(self) -> tuple[list[bytes], bytes]:
+        """All whole lines, and what is torn behind them. Without a file, nothing.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        with _in_words(self.path):
+            if not self.path.exists():
+                return [], b""
+            *whole, torn = self.path.read_bytes().split(b"\n")
+        return whole, torn
+
+
+def _read(handle: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.read(handle, size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _write(handle: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def _flush_folder(path: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"{path} cannot be read or written ({reason}): free some space, and let this user write there"
+        ) from error

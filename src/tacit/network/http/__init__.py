@@ -1,0 +1,1 @@
+"""HTTPS: the coordinator's surface, and the participant's link to it."""
