@@ -168,20 +168,34 @@ class Noting(Link):
 
 
 class Dying(Noting):
-    """A link of a process that dies before its n-th answer leaves, or before it learns that it came."""
+    """A link of a process that dies before its n-th answer of a kind leaves, or before it learns that it came."""
 
-    point: tuple[int, str] = (0, "")
-    _count = 0
+    point: tuple[str, str, int] = ("", "", 0)
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._kinds, self._left = {}, self.point[2]
+
+    async def check_in(self, said):
+        return self._seen(await super().check_in(said))
 
     async def answer(self, assignment, body, wait=0.0):
-        type(self)._count += 1
-        number, when = self.point
-        if (number, when) == (self._count, "before"):
+        kind, when, _ = self.point
+        here = self._kinds.get(assignment) == kind
+        self._left -= here
+        if here and not self._left and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         receipt = await super().answer(assignment, body, wait)
-        if (number, when) == (self._count, "after"):
+        if here and not self._left and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
+        self._seen(receipt.reply)
         return receipt
+
+    def _seen(self, reply):
+        """Notes what is asked for."""
+        if reply is not None:
+            self._kinds |= {one.id: str(one.kind) for one in reply.assignments}
+        return reply
 
 
 class Mischief(Link):
@@ -233,7 +247,7 @@ def join(spec, k, die=None, skew=0.0, seconds=0.0, amount=1.0, namespace=None, m
     Args:
         spec: of the scene.
         k: its place.
-        die: (number of the answer, "before" or "after" it is sent): it dies there.
+        die: (kind of an answer, "before" or "after" it is sent, the how manieth of the kind): it dies there.
         skew: seconds by which its clock is ahead.
         seconds: that its training takes, in a scene of vectors.
         amount: by which it moves its own parameter there.

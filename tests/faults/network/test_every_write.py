@@ -27,7 +27,6 @@ from tacit.network.office import Code, Refused
 from tests.faults.network import test_coordinator_killed as rounds
 from tests.faults.network.checker import checked
 from tests.faults.network.scene import FORK, scene, until
-from tests.faults.network.test_participants_killed import STEPS
 
 pytestmark = pytest.mark.timeout(120)
 WRITES = ["add_token", "enrol", "revoke", "withdraw", "settle", "lost", "remember", "renew"]
@@ -216,7 +215,7 @@ def test_why_an_answer_is_missing_is_written_or_not_and_the_round_is_made_anew(w
     with scene(tmp_path, 5, 3, vectors=True, **LOSSY) as story:
         story.started(crash=f"lost.{when}")
         story.crowd([1, 2, 3, 4])
-        story.parties[0].start(die=(STEPS["mask"], "before"))
+        story.parties[0].start(die=("mask", "before", 1))
         assert story.coordinator.ended() == -signal.SIGKILL, story.said()
         with story.journal() as journal:
             lost = [one.participant for one in journal.losses(0, 0)]

@@ -11,20 +11,17 @@ from tests.faults.network.checker import checked
 from tests.faults.network.scene import scene, until
 
 pytestmark = pytest.mark.timeout(180)
-STEPS = {"train": 1, "share": 2, "mask": 3, "confirm": 4, "unmask": 5}
-A_ROUND = len(STEPS)
-"""Answers of a participant in a round."""
+STEPS = "train", "share", "mask", "confirm", "unmask"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_participant_that_is_killed_at_any_step_and_comes_back_changes_no_bit(when, tmp_path):
     """Rows 1 and 3: all are needed, so a round that lost somebody is tried again; reports are counted once."""
-    with scene(tmp_path, rounds=7, algorithm={"name": "Scaffold"}, network={"attempts": 9}) as story:
+    with scene(tmp_path, rounds=12, algorithm={"name": "Scaffold"}, network={"attempts": 9}) as story:
         story.up()
         story.crowd([1, 2, 3])
-        deaths = list(STEPS.values())
-        for number, step in enumerate(deaths):  # the first at once, the others in the round after a whole one
-            story.parties[0].start(die=(step if number == 0 else A_ROUND + step, when))
+        for number, step in enumerate(STEPS):  # the first at once, the others at the second time
+            story.parties[0].start(die=(step, when, min(number, 1) + 1))
             assert story.parties[0].ended() == -signal.SIGKILL, story.said()
         story.parties[0].start()
         run = story.finished()
@@ -44,7 +41,7 @@ def test_a_sum_is_right_without_whom_it_lost_at_any_step(step, tmp_path):
     ) as story:
         story.up()
         story.crowd([1, 2, 3, 4])
-        story.parties[0].start(die=(STEPS[step], "before"))
+        story.parties[0].start(die=(step, "before", 1))
         assert story.parties[0].ended() == -signal.SIGKILL
         run = story.finished()
         attempts = checked(story, run)
@@ -59,7 +56,7 @@ def test_of_fewer_than_the_minimum_nothing_is_revealed_and_the_run_goes_on_when_
     with scene(tmp_path, 4, 2, vectors=True, aggregation={"minimum": 4}, network={"absence": 3.0}) as story:
         story.up()
         story.crowd([1, 2, 3])
-        story.parties[0].start(die=(STEPS["mask"], "before"))
+        story.parties[0].start(die=("mask", "before", 1))
         assert story.parties[0].ended() == -signal.SIGKILL
         until(lambda: "Tried again" in story.said(), story.said)
         story.parties[0].start()
