@@ -9,7 +9,7 @@ def test_those_who_are_not_held_come_again_and_the_run_ends_with_the_model_of_it
     sections = {"aggregation": {"name": "SecureSum", "most_examples": 64}, "network": {"absence": 3.0}}
     made, later = plan(5, rounds=2, **sections), []
     with hosted(made, tmp_path / "c") as host:
-        host.coordinator.held = 2
+        host.coordinator.waiting.most = 2
         told = host.coordinator._next
 
         def noted(participant, wait, working, **more):

@@ -11,7 +11,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +46,7 @@ from tacit.network.rounds_thread import Progress, RoundsThread
 from tacit.network.shelf import Shelf
 from tacit.network.telling import status_of
 from tacit.network.terms import Terms
+from tacit.network.waiting_room import WaitingRoom
 from tacit.plan import Plan, build
 from tacit.population.schema import Schema
 from tacit.record.folder import RunFolder
@@ -53,8 +54,6 @@ from tacit.record.run import Run
 from tacit.rounds.securing import most_together, securing_of
 
 T = TypeVar("T")
-HELD = 1500
-"""Most participants that are held while there is nothing for them: each takes 40 kB over TLS. Others come again."""
 HOLD = 25.0
 """Most seconds for which a participant that checks in is held."""
 REMAINS = (
@@ -125,14 +124,11 @@ class Coordinator:
             raise
         self.roll = Roll(self.journal.participants(), settings.absence)
         self.minutes = Minutes(self.journal)
-        self.desk = Desk(self._wake, self.roll.process, self._note_answer, broken=self.journal.broken)
+        self.waiting = WaitingRoom()
+        self.desk = Desk(self.waiting.wake, self.roll.process, self._note_answer, broken=self.journal.broken)
         self._rounds: RoundsThread | None = None
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: dict[str, asyncio.Future[None]] = {}
         self._told: set[str] = set()
-        self.held = HELD
-        """Most participants that are held."""
         self._model: Blob | None = None
         self._idle = Progress()
         self.started = int(clock() * 1000)
@@ -151,7 +147,7 @@ class Coordinator:
 
     def open(self) -> None:
         """Takes up work: called on the event loop that will serve. A run that was begun goes on."""
-        self._loop = asyncio.get_running_loop()
+        self.waiting.open()
         roster = self.journal.recall("roster")
         if roster is not None:
             self._begin(tuple(json.loads(roster)))
@@ -159,7 +155,7 @@ class Coordinator:
     def close(self, reason: str = "the coordinator is closing down") -> None:
         """Ends the rounds at the next point from which they can go on, and gives the journal back."""
         self.desk.stop(reason)
-        self._wake_all()
+        self.waiting.wake()
         if self._thread is not None:
             self._thread.join()
         self.journal.close()
@@ -212,7 +208,7 @@ class Coordinator:
             self.desk.returned(participant)
         self._begin_if_ready()
         wait = said.wait if said.terms == self.terms.hash else 0.0
-        later = wait > 0 and len(self._waiting) >= self.held and participant not in self._waiting
+        later = wait > 0 and self.waiting.full_for(participant)
         return self._next(participant, wait, frozenset(said.working), later=later)
 
     def next(self, participant: str, wait: float) -> Coroutine[Any, Any, Reply]:
@@ -237,16 +233,7 @@ class Coordinator:
         if later:
             return replace(reply, wait=hold * random.uniform(0.5, 1.0))
         reply = None  # thousands wait: none keeps what it will not be told, and each costs a future and a timer
-        assert self._loop is not None
-        self._end(participant)  # of two requests of one the earlier ends
-        waiting = self._waiting[participant] = self._loop.create_future()
-        timer = self._loop.call_later(hold, _done, waiting)
-        try:
-            await waiting
-        finally:
-            timer.cancel()
-            if self._waiting.get(participant) is waiting:
-                del self._waiting[participant]
+        await self.waiting.wait(participant, hold)
         self.roll.key_of(participant)  # it may have been revoked meanwhile
         self.roll.touch(participant)
         return self._reply(participant, working)
@@ -300,25 +287,6 @@ class Coordinator:
 
     def _note_answer(self, assignment: Assignment, participant: str, digest: bytes, size: int) -> Future[Receipt]:
         return self.journal.answer(assignment.round, assignment.attempt, participant, assignment.kind, digest, size)
-
-    def _wake(self, names: Iterable[str]) -> None:
-        """Ends the wait of participants, from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._set, list(names))
-
-    def _wake_all(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(lambda: self._set(list(self._waiting)))
-
-    def _set(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._end(name)
-
-    def _end(self, participant: str) -> None:
-        """Ends the wait of a participant."""
-        waiting = self._waiting.get(participant)
-        if waiting is not None:
-            _done(waiting)
 
     def _reply(self, participant: str, working: frozenset[str]) -> Reply:
         """All that one is told; of what it works on already, blobs are named alone."""
@@ -387,7 +355,7 @@ class Coordinator:
             else:  # the run has not ended: it goes on when the coordinator is started anew
                 self.minutes.tell("coordinator.failed", problem=self.progress.reason)
             self.over.set()
-            self._wake_all()
+            self.waiting.wake()
 
     def _agreed(self, loopback: bool) -> Terms:
         """The terms of this folder's run, which never change.
@@ -439,8 +407,3 @@ def _named(one: Assignment) -> Assignment:
     """An assignment without the blobs that came with it when it was told first."""
     blobs = {name: replace(blob, data=b"") if blob.data else blob for name, blob in one.blobs.items()}
     return replace(one, blobs=blobs)
-
-
-def _done(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)

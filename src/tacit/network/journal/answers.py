@@ -106,7 +106,7 @@ class Answers(Part):
             StorageError: it cannot be written now.
         """
         asked = _Asked((round, attempt, Kind(kind).value), participant, digest, size, self._ms())
-        return self._writer.put(Write("answer", _take, asked, minor=True))
+        return self._writer.put(Write("answer", _take, asked, minor=True, free=True))
 
     def close_step(self, round: int, attempt: int, kind: Kind) -> Future[None]:
         """Takes no further answers of a kind; again changes nothing.

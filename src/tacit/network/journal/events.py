@@ -6,19 +6,15 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from tacit.errors import DamagedFile
+from tacit.network.journal.chain import START, as_json, digest_of, log
 from tacit.network.journal.part import Part
 from tacit.network.journal.schema import EVENTS
 
-START = "0" * 64
-"""Stands for the digest of the event before the first one."""
-_LAST = select(EVENTS.c.number, EVENTS.c.digest).order_by(EVENTS.c.number.desc()).limit(1)
-_ADD = EVENTS.insert()
 MOST = 10_000
 """Most events that are read at once."""
 
@@ -85,41 +81,13 @@ class Events(Part):
         rows = connection.execution_options(yield_per=1000).execute(select(EVENTS).order_by(EVENTS.c.number))
         for row in rows:
             number += 1
-            digest = _digest(digest, number, row.at, row.event, row.facts)
+            digest = digest_of(digest, number, row.at, row.event, row.facts)
             if row.number != number or row.digest != digest:
                 raise DamagedFile(
                     f"event {number} of the journal {self._database.name} is not as it was written: do not trust what "
                     "the log says from there on, and put back a copy"
                 )
         return number, digest
-
-
-def log(connection: Connection, at: int, event: str, facts: str) -> int:
-    """Adds an event inside of a transaction.
-
-    Args:
-        connection: of the writer.
-        at: when it happened, in milliseconds since 1970.
-        event: its name.
-        facts: as `as_json` gives them.
-
-    Returns:
-        Its number.
-    """
-    last = connection.execute(_LAST).first()
-    number, before = (last.number + 1, last.digest) if last else (1, START)
-    digest = _digest(before, number, at, event, facts)
-    connection.execute(_ADD, {"number": number, "at": at, "event": event, "facts": facts, "digest": digest})
-    return number
-
-
-def as_json(facts: Mapping[str, Any]) -> str:
-    """Facts in the one way in which they are written."""
-    return json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _digest(before: str, number: int, at: int, event: str, facts: str) -> str:
-    return sha256(json.dumps([before, number, at, event, facts]).encode()).hexdigest()
 
 
 def _event(row: Row[Any]) -> Event:

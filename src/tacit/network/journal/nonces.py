@@ -29,7 +29,7 @@ class Nonces(Part):
             nonce: of its request.
             until: when the signature is not valid any more, in milliseconds since 1970.
         """
-        return self._writer.put(Write("fresh", _fresh, (participant, nonce, until), minor=True))
+        return self._writer.put(Write("fresh", _fresh, (participant, nonce, until), minor=True, free=True))
 
     def nonces_until(self) -> int:
         """Until when the last nonce that is remembered could be used, in milliseconds since 1970; 0 where none is."""

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from tacit.errors import UsageError
-from tacit.network.journal.events import as_json, log
+from tacit.network.journal.chain import as_json, log
 from tacit.network.journal.part import Part
 from tacit.network.journal.schema import PARTICIPANTS, TOKENS
 from tacit.network.office import Code, Refused

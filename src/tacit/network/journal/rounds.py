@@ -18,8 +18,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Update, bindparam, func, select
 
+from tacit.network.journal.chain import as_json, log
 from tacit.network.journal.errors import IllegalMove
-from tacit.network.journal.events import as_json, log
 from tacit.network.journal.part import Part, plain
 from tacit.network.journal.schema import ROUNDS
 

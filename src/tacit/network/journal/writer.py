@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,6 +22,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from tacit.errors import StorageError
+from tacit.network.journal.chain import forget
 from tacit.network.journal.database import Database
 from tacit.network.journal.errors import Away, Fenced
 from tacit.network.journal.failpoint import passing
@@ -52,6 +52,7 @@ class Write:
         act: carries it out, together with those beside it that have the same.
         item: what `act` gets of it.
         minor: it is refused first, where there is little space or too much waits.
+        free: it may be carried out before others that are free and of another kind.
         done: what becomes of it.
     """
 
@@ -59,6 +60,7 @@ class Write:
     act: Act
     item: Any = None
     minor: bool = False
+    free: bool = False
     done: Future[Any] = field(default_factory=Future)
 
 
@@ -199,6 +201,7 @@ class Writer:
                     self._transact(batch, stamp, found, apart)
                 except _Stumbled:
                     apart = True
+                    forget(self._connected())
                     self._transact(batch, stamp, found, apart)
                 break
             except Fenced as error:
@@ -233,11 +236,12 @@ class Writer:
         with connection.begin():
             if found and self._lease.stamped(connection) == stamp:
                 return
-            found.clear()
+            found[:] = [None] * len(batch)
             self._lease.fence(connection, stamp)
-            for _, group in groupby(batch, key=lambda write: write.act):
-                carry_out = self._carried_out if apart else self._carried_out_together
-                found.extend(carry_out(connection, list(group)))
+            carry_out = self._carried_out if apart else self._carried_out_together
+            for places in _groups(batch):
+                for place, outcome in zip(places, carry_out(connection, [batch[i] for i in places]), strict=True):
+                    found[place] = outcome
             if time.monotonic() - self._tended > self._lease.seconds / 3:
                 self._chores(connection)
                 self._tended = time.monotonic()
@@ -263,9 +267,11 @@ class Writer:
             if not isinstance(error, IntegrityError | DataError):
                 raise
             point.rollback()
+            forget(connection)
             return [self._database.explained(error)] * len(group)
         except Exception as error:  # what one write is refused for, or stumbles over, is not the others' affair
             point.rollback()
+            forget(connection)
             return [error] * len(group)
         return outcomes
 
@@ -312,6 +318,25 @@ class Writer:
             return  # it ends by itself; and at once where its mark goes with the process
         finally:
             self._drop()
+
+
+def _groups(batch: Sequence[Write]) -> list[list[int]]:
+    """Places of writes that are carried out together, in an order that comes to the same as theirs.
+
+    What requests ask for is of a few kinds, and none of them is about what another one writes. What the rounds write
+    stays where it is: before it comes all that came before, and after it nothing that did.
+    """
+    groups: list[list[int]] = []
+    open_: dict[Act, list[int]] = {}
+    for place, write in enumerate(batch):
+        if write.act not in open_:
+            if not write.free:
+                open_.clear()
+            groups.append([])
+            if write.free:
+                open_[write.act] = groups[-1]
+        (open_[write.act] if write.free else groups[-1]).append(place)
+    return groups
 
 
 def _pauses() -> Iterator[float]:
