@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tacit.errors import DamagedFile, StorageError
 
@@ -37,16 +38,33 @@ else:
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
+class Mark(NamedTuple):
+    """What changes of a file when somebody writes to it."""
+
+    device: int
+    file: int
+    size: int
+    written: int
+
+
 class Held:
     """A file of lines that nobody else writes to now.
+
+    Args:
+        handle: of the file, locked.
+        path: for messages.
+        known: what `mark` and `last` were when it was last let go of, if it was held before.
 
     Attributes:
         last: its last whole line, without the end; empty where there is none.
         torn: what follows it: the beginning of a line that was never finished.
     """
 
-    def __init__(self, handle: int, path: Path) -> None:
+    def __init__(self, handle: int, path: Path, known: tuple[Mark, bytes] | None = None) -> None:
         self._handle, self._path = handle, path
+        if known is not None and known[0] == self.mark:  # nobody wrote to it since: its end need not be read again
+            self._end, self.last, self.torn = known[0].size, known[1], b""
+            return
         size = os.lseek(handle, 0, os.SEEK_END)
         begin = max(0, size - 2 * LONGEST)
         os.lseek(handle, begin, os.SEEK_SET)
@@ -56,6 +74,12 @@ class Held:
         if len(self.torn) >= LONGEST or (begin and not (end and cut)):
             raise DamagedFile(f"{path} has a line of more than {LONGEST:,} bytes: tacit did not write it")
         self._end = size - len(self.torn)
+
+    @property
+    def mark(self) -> Mark:
+        """Which file it is, and as what it was last written."""
+        found = os.fstat(self._handle)
+        return Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
     def add(self, line: bytes, *, flush: bool = True) -> None:
         """Adds a line, on disk when this returns; it takes the place of what is torn.
@@ -89,6 +113,7 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._known: tuple[Mark, bytes] | None = None
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -107,8 +132,9 @@ class Lines:
                 _lock(handle)
                 if new:
                     _flush_folder(self.path.parent)
-                held = Held(handle, self.path)
+                held = Held(handle, self.path, self._known)
             yield held
+            self._known = None if held.torn else (held.mark, held.last)
         finally:
             _unlock(handle)
             os.close(handle)

@@ -76,6 +76,8 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines = Lines(path)
+        self._last: tuple[bytes, Entry] | None = None
+        """The last line that was written here, and what it says."""
 
     def write(self, event: str, **facts: str | int | float | bool | None) -> Entry:
         """Adds an entry, on disk when this returns, those of `LATER` excepted.
@@ -93,14 +95,21 @@ class Log:
         """
         kept = _checked(event, facts)
         with self._lines.held() as held:
-            last = _parsed(held.last, self.path, None) if held.last else None
+            last = self._entry(held.last) if held.last else None
             if held.torn:
                 told = {"bytes": len(held.torn), "sha256": sha256(held.torn).hexdigest()}
                 last = _next(last, "repaired", told)
                 held.add(_text(last))
             entry = _next(last, event, kept)
             held.add(_text(entry), flush=event not in LATER)
+            self._last = held.last, entry
         return entry
+
+    def _entry(self, line: bytes) -> Entry:
+        """What the last line says; looked at only where it is not the one that was written here."""
+        if self._last is not None and self._last[0] == line:
+            return self._last[1]
+        return _parsed(line, self.path, None)
 
     def entries(self) -> list[Entry]:
         """All entries, oldest first, each held against the one before.
