@@ -173,23 +173,8 @@ def _heard(load: Process, word: str) -> dict[str, Any]:
 
 def rounds(scale: Scale, folder: Path) -> Iterator[Figure]:
     """Part 3."""
-    count, place = 5, folder / "rounds"
-    made = certificates(place / "certs")
-    host = Host(Job(str(place / "run"), count, scale.rounds + WARM, count, count, {}, made))
-    texts = host.invitations(count)
-    silos = [
-        Silos(place / "silos", [(name, k, texts[k])], count, place / f"{name}.log")
-        for k, name in enumerate(names(count))
-    ]
-    host.ended()
-    for one in [*silos, host]:
-        one.close()
-    rows = checkpoints.latest(place / "run" / "checkpoints").state["rows"][WARM:]
-    starts = _starts(place / "run")[WARM:]
-    whole = [b - a for a, b in pairwise(starts)]
-    training = _training(place / "silos")[WARM:]
-    beside = [1000 * (all_of_it - train) for all_of_it, train in zip(whole, training, strict=False)]
-    yield Figure("a round beside training, 5 participants, TLS, secure sums", "ms", beside, 100.0)
+    whole, training, rows = _federated(scale, folder / "secure", secure=True)
+    yield Figure("a round beside training, 5 participants, TLS, secure sums", "ms", _beside(whole, training), 100.0)
     yield Figure("from the start of a round to that of the next", "ms", [1000 * s for s in whole])
     yield Figure("of it the slowest participant's training", "ms", [1000 * s for s in training])
     for name, what in (
@@ -202,6 +187,31 @@ def rounds(scale: Scale, folder: Path) -> Iterator[Figure]:
     inside = [row["seconds"] for row in rows]
     outside = [1000 * (a - b) for a, b in zip(whole, inside, strict=False)]
     yield Figure("of it between rounds: checkpoint, publication", "ms", outside)
+    whole, training, _ = _federated(scale, folder / "plain", secure=False)
+    yield Figure("a round beside training, 5 participants, TLS, no secure sums", "ms", _beside(whole, training))
+
+
+def _federated(scale: Scale, place: Path, *, secure: bool) -> tuple[list[float], list[float], list[dict[str, Any]]]:
+    """Seconds from round to round, the longest training of each, and what the run wrote of them."""
+    count = 5
+    made = certificates(place / "certs")
+    sections: dict[str, Any] = {} if secure else {"aggregation": "none"}
+    host = Host(Job(str(place / "run"), count, scale.rounds + WARM, count, count, sections, made))
+    texts = host.invitations(count)
+    silos = [
+        Silos(place / "silos", [(name, k, texts[k])], count, place / f"{name}.log", secure=secure)
+        for k, name in enumerate(names(count))
+    ]
+    host.ended()
+    for one in [*silos, host]:
+        one.close()
+    rows = checkpoints.latest(place / "run" / "checkpoints").state["rows"][WARM:]
+    starts = _starts(place / "run")[WARM:]
+    return [b - a for a, b in pairwise(starts)], _training(place / "silos")[WARM:], rows
+
+
+def _beside(whole: list[float], training: list[float]) -> list[float]:
+    return [1000 * (all_of_it - train) for all_of_it, train in zip(whole, training, strict=False)]
 
 
 def _starts(run: Path) -> list[float]:

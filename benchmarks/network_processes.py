@@ -150,8 +150,11 @@ class Silos(Process):
         who: name, place and invitation (None where it is enrolled) of each.
         size: of the model.
         log: file of what they say.
+        secure: whether they take part in secure sums alone.
     """
 
-    def __init__(self, folder: Path, who: Sequence[tuple[str, int, str | None]], size: int, log: Path) -> None:
-        told = {"folder": str(folder), "participants": [list(one) for one in who], "size": size}
+    def __init__(
+        self, folder: Path, who: Sequence[tuple[str, int, str | None]], size: int, log: Path, *, secure: bool = True
+    ) -> None:
+        told = {"folder": str(folder), "participants": [list(one) for one in who], "size": size, "secure": secure}
         super().__init__("benchmarks.network_silos", told, log)

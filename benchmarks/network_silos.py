@@ -17,7 +17,7 @@ def main() -> None:
     from tacit.network.participant import Participant
 
     job: dict[str, Any] = json.loads(sys.stdin.readline())
-    policy = Policy(approval="policy", without="admit", insecure_loopback=True, minimum=3)
+    policy = Policy(approval="policy", without="admit", insecure_loopback=True, minimum=3, secure=job["secure"])
     ended: dict[str, Any] = {}
 
     def attend(name: str, k: int, invitation: str | None) -> None:

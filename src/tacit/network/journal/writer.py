@@ -36,7 +36,7 @@ PENDING = 20_000
 
 LATE = 4.0
 """Seconds beyond its patience after which a commit that has not come back counts as one that does not."""
-WINDOW = 0.002
+WINDOW = 0.001
 """Seconds after a commit within which what requests ask for waits for the next one."""
 
 Act = Callable[[Connection, list[Any]], Sequence[Any]]
