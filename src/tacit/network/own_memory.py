@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tacit.errors import StorageError
-from tacit.record.checkpoint import flush, save_tensors
+from tacit.flushing import flush
+from tacit.record.checkpoint import save_tensors
 from tacit.venue.memory import ClientMemory, Int
 
 HERE = np.zeros(1, dtype=np.int64)

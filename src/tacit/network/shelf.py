@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from tacit.errors import StorageError
+from tacit.flushing import flush
 from tacit.network.office import INLINE, Blob
-from tacit.record.checkpoint import flush
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 

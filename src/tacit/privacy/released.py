@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from tacit.errors import StorageError
-from tacit.record.checkpoint import flush, load_tensors, save_tensors
+from tacit.flushing import flush
+from tacit.record.checkpoint import load_tensors, save_tensors
 
 PREFIX = "released-"
 

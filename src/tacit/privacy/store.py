@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tacit.errors import LedgerMissing, LedgerTampered, StorageError, TacitError, UsageError
+from tacit.flushing import flush
 from tacit.privacy.place import VARIABLE
 
 APPLICATION = 0x7AC17ED6
@@ -169,12 +170,7 @@ def _make(place: Path) -> None:
             engine.dispose()
         with suppress(FileExistsError):
             os.link(name, place)
-        if os.name == "posix":
-            folder = os.open(place.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        flush(place.parent)
     finally:
         engine.dispose()
         for ending in ("", "-wal", "-shm", "-journal"):

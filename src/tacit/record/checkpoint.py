@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tacit.checks import is_whole
 from tacit.errors import StorageError
+from tacit.flushing import flush
 from tacit.record.rows import row_problems
 
 PREFIX = "checkpoint-"
@@ -122,15 +123,6 @@ def read(path: Path) -> Checkpoint:
     if found:
         raise StorageError(f"the checkpoint {path} is damaged: {'; '.join(found)}. {REMEDY}")
     return Checkpoint(round, tensors, state)
-
-
-def flush(path: Path) -> None:
-    """Forces a file or folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

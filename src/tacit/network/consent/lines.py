@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tacit.errors import DamagedFile, StorageError
+from tacit.flushing import flush
 
 LONGEST = 1 << 16
 """Most bytes of a line, its end included."""
@@ -131,7 +132,7 @@ class Lines:
             with _in_words(self.path):
                 _lock(handle)
                 if new:
-                    _flush_folder(self.path.parent)
+                    flush(self.path.parent)
                 held = Held(handle, self.path, self._known)
             yield held
             self._known = None if held.torn else (held.mark, held.last)
@@ -164,16 +165,6 @@ def _write(handle: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(handle, left) :]
-
-
-def _flush_folder(path: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from tacit.errors import StorageError, UsageError
+from tacit.flushing import flush
 
 LARGEST = 2**14
 """Most bytes of a file with a key."""
@@ -63,22 +64,11 @@ def write_private(place: Path, data: bytes, what: str) -> None:
             opened.write(data)
             opened.flush()
             os.fsync(opened.fileno())
-        _flush_folder(place.parent)
+        flush(place.parent)  # a token is spent for a key, which must not be gone after a power cut
     except FileExistsError:
         raise UsageError(f"the {what} {place} is there already, and is not written over: give another place") from None
     except OSError as error:
         raise StorageError(f"the {what} {place} cannot be written: {error.strerror}") from None
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes the name of a new file durable: a token is spent for a key, which must not be gone after a power cut."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_private(place: Path, what: str) -> bytes:

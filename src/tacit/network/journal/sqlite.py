@@ -14,6 +14,7 @@ from weakref import WeakSet
 from sqlalchemy import ColumnElement, Connection, Engine, Float, QueuePool, bindparam, create_engine, event
 
 from tacit.errors import DamagedFile, StorageError
+from tacit.flushing import flush
 from tacit.network.journal.database import WAIT, cause_of
 from tacit.network.journal.errors import Away
 
@@ -47,11 +48,7 @@ class SQLite:
         if self.place.exists() and not self.place.is_file():
             raise StorageError(f"the journal {self.place} is no file: give the path of a file")
         os.close(os.open(self.place, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        folder = os.open(self.place.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        flush(self.place.parent)
         connection = self.engine.raw_connection()
         try:
             connection.cursor().execute("PRAGMA journal_mode = WAL")
