@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import Tacit
 
 SMALL = ("--clients", "30", "--rounds", "2", "--set", "record_privacy.epsilon=8", "--set", "record_privacy.clip=0.1")
 
 
+@pytest.mark.slow  # with its twins, half a minute
 def test_a_plan_that_protects_records_says_so_everywhere(tacit: Tacit, tmp_path: Path) -> None:
     run = tmp_path / "run"
     ended = tacit("run", "app-recommendation", *SMALL, "--out", str(run), "--json")

@@ -11,6 +11,7 @@ import random
 import shutil
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,7 +124,8 @@ class Soak:
 
     def _sample(self, done):
         for name, process in (("coordinator", self._host), ("participants", self._groups[0])):
-            self.memory[name].append((done, process.memory()))
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has just ended: the rounds are done
+                self.memory[name].append((done, process.memory()))
 
     def _kill_coordinator(self):
         self.faults["coordinator killed"] += 1

@@ -11,7 +11,7 @@ from tests.network.soak import Soak
 
 @pytest.mark.slow
 def test_a_few_rounds_with_kills_and_cut_connections_count_everybody_once(tmp_path):
-    soak = Soak(tmp_path / "soak", rounds=6, participants=6, groups=2, every=1.5, deaths=(3,), seed=1)
+    soak = Soak(tmp_path / "soak", rounds=60, participants=6, groups=2, every=1.0, deaths=(3,), seed=1)
     assert soak.run(limit=120)
     assert soak.check()["faults"]["coordinator killed"] == 1
 

@@ -151,6 +151,7 @@ def test_where_there_is_no_epsilon_there_is_no_factor_either():
     assert made(noise_multiplier=0.03, epsilon=None, clip_quantile=None)["factor"] is None, "no number holds it"
 
 
+@pytest.mark.slow  # half a minute of search
 def test_an_epsilon_for_which_no_noise_is_found_is_told_with_one_that_can_be_used():
     def planned(epsilon):
         return PrivacyPlan.of(UserLevel(epsilon=epsilon, clip=0.1), Poisson(60).sampling(200), 3)

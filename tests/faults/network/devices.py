@@ -123,8 +123,10 @@ class Herd:
                 self.there.add(k)
                 if self.back.is_set():
                     self.served.setdefault(k, time.monotonic() - self.began)
-                while True:
-                    await self._reply(reader, writer, who, terms, HOLD)
+                while not (later := decode(Reply, await self._reply(reader, writer, who, terms, HOLD)).wait):
+                    pass
+                writer.close()  # not all are held: it is to come again later, on another connection
+                await asyncio.sleep(later)
             except ConnectionRefusedError:
                 self.away.add(k)
                 await self.back.wait()

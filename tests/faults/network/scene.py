@@ -93,7 +93,13 @@ class Actor:
             self.process.join()
 
     def pause(self):
+        """Stops it, and returns when every thread of it has stopped: none is inside of a call of the system."""
         self.signal(signal.SIGSTOP)
+        until(lambda: self._states() <= {"T", "t"}, "a process to stop")
+
+    def _states(self):
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return {stat.read_text().rpartition(") ")[2][0] for stat in threads}
 
     def go_on(self):
         self.signal(signal.SIGCONT)
