@@ -211,8 +211,8 @@ def over(tmp_path):
 def between_calls(actor, act):
     """Does something to the disk of a process while it flushes nothing.
 
-    A flush that is under way when an ext4 shuts down may say that all is well. When the power goes there is nobody to be
-    told that.
+    A flush that is under way when an ext4 shuts down may say that all is well. When the power goes nobody is there to
+    be told that.
     """
     actor.pause()
     act()
